@@ -1,4 +1,5 @@
-// Time as a dependency: production code takes a Clock, tests give it a SimulatedClock and never sleep.
+// Time as a dependency: production code takes a Clock, tests give it a SimulatedClock and never
+// sleep.
 #ifndef SOTTO_COMMON_BASE_CLOCK_H_
 #define SOTTO_COMMON_BASE_CLOCK_H_
 
@@ -17,9 +18,9 @@ class Clock {
 
   virtual absl::Time Now() const = 0;
 
-  // Waits, with `mutex` held by the caller, until `condition` is true or this clock reaches `deadline`; gives the mutex
-  // up while it waits and holds it again on return. Returns whether the condition is true. The condition depends only
-  // on state that `mutex` guards.
+  // Waits, with `mutex` held by the caller, until `condition` is true or this clock reaches
+  // `deadline`; gives the mutex up while it waits and holds it again on return. Returns whether the
+  // condition is true. The condition depends only on state that `mutex` guards.
   virtual bool AwaitUntil(Mutex& mutex, const absl::Condition& condition, absl::Time deadline) = 0;
 
   // AwaitUntil with a deadline of Now() + timeout.

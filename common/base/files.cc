@@ -1,11 +1,12 @@
 #include "common/base/files.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/fd.h"
@@ -14,96 +15,61 @@
 namespace sotto {
 namespace {
 
-absl::StatusCode CodeOf(int error) {
-  switch (error) {
-    case ENOENT:
-      return absl::StatusCode::kNotFound;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::StatusCode::kPermissionDenied;
-    case ENOSPC:
-    case EDQUOT:
-      return absl::StatusCode::kResourceExhausted;
-    case EEXIST:
-      return absl::StatusCode::kAlreadyExists;
-    default:
-      return absl::StatusCode::kUnavailable;
+absl::Status WithPath(const absl::Status& status, const std::string& path) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+}
+
+// Writes and syncs the open temporary file, and gives it its final name.
+absl::Status FinishFile(UniqueFd fd, const std::string& temporary, const std::string& path,
+                        absl::string_view contents, int mode) {
+  RETURN_IF_ERROR(WithPath(WriteAll(fd.get(), contents), path));
+  if (fchmod(fd.get(), mode) != 0 || fsync(fd.get()) != 0 || close(fd.Release()) != 0 ||
+      rename(temporary.c_str(), path.c_str()) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
   }
-}
-
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-absl::Status WriteAll(int fd, absl::string_view content, const std::string& path) {
-  while (!content.empty()) {
-    const ssize_t written = write(fd, content.data(), content.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return ErrnoStatus(errno, absl::StrCat("writing ", path));
-    }
-    content.remove_prefix(written);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status WriteNewFile(const std::string& path, absl::string_view content, int mode) {
-  UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (!fd.is_valid()) return ErrnoStatus(errno, absl::StrCat("creating ", path));
-  RETURN_IF_ERROR(WriteAll(fd.get(), content, path));
-  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, absl::StrCat("syncing ", path));
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::Status ErrnoStatus(int error, absl::string_view subject) {
-  return absl::Status(CodeOf(error), absl::StrCat(subject, ": ", strerror(error)));
-}
-
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.is_valid()) return ErrnoStatus(errno, absl::StrCat("opening ", path));
-  std::string content;
-  char buffer[1 << 16];
-  while (true) {
-    const ssize_t count = read(fd.get(), buffer, sizeof(buffer));
-    if (count == 0) return content;
-    if (count > 0) {
-      content.append(buffer, count);
-    } else if (errno != EINTR) {
-      return ErrnoStatus(errno, absl::StrCat("reading ", path));
-    }
-  }
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(path, O_RDONLY));
+  absl::StatusOr<std::string> contents = ReadAll(fd.get());
+  if (!contents.ok()) return WithPath(contents.status(), path);
+  return contents;
 }
 
-absl::Status AtomicWriteFile(const std::string& path, absl::string_view content, int mode) {
-  const std::string temporary = absl::StrCat(path, ".tmp.", getpid());
-  absl::Status status = WriteNewFile(temporary, content, mode);
-  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) {
-    status = ErrnoStatus(errno, absl::StrCat("renaming to ", path));
-  }
+absl::Status AtomicWriteFile(const std::string& path, absl::string_view contents, int mode) {
+  std::string temporary = path + ".tmp-XXXXXX";
+  UniqueFd fd(mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd.is_valid()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
+  const absl::Status status = FinishFile(std::move(fd), temporary, path, contents, mode);
   if (!status.ok()) {
     unlink(temporary.c_str());
     return status;
   }
-  return SyncDirectory(ParentOf(path));
+  return SyncFolder(FolderOf(path));
 }
 
-absl::Status SyncDirectory(const std::string& directory) {
-  UniqueFd fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.is_valid()) return ErrnoStatus(errno, absl::StrCat("opening ", directory));
-  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, absl::StrCat("syncing ", directory));
+absl::Status SyncFolder(const std::string& folder) {
+  ASSIGN_OR_RETURN(UniqueFd fd, OpenFile(folder, O_RDONLY | O_DIRECTORY));
+  if (fsync(fd.get()) != 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot sync ", folder));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> MakeTempDir(const std::string& prefix) {
-  std::string path = absl::StrCat(prefix, "XXXXXX");
-  if (mkdtemp(path.data()) == nullptr) return ErrnoStatus(errno, absl::StrCat("creating ", path));
+  std::string path = prefix + "XXXXXX";
+  if (mkdtemp(path.data()) == nullptr) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot create a folder ", path));
+  }
   return path;
+}
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
 }
 
 }  // namespace sotto

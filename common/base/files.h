@@ -1,4 +1,5 @@
-// Whole files: read, written so that a crash leaves the old or the new content, temporary folders.
+// Whole files and folders, durable where it says so. Errors carry errno's canonical code and the
+// path.
 #ifndef SOTTO_COMMON_BASE_FILES_H_
 #define SOTTO_COMMON_BASE_FILES_H_
 
@@ -10,21 +11,21 @@
 
 namespace sotto {
 
-// The content of `path`. NOT_FOUND when there is no such file; PERMISSION_DENIED, UNAVAILABLE otherwise.
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 
-// Replaces `path` by a file with `content` and `mode`: temporary file in the same folder, fsync, rename, fsync of the
-// folder. RESOURCE_EXHAUSTED when the disk is full; the old content is then still there.
-absl::Status AtomicWriteFile(const std::string& path, absl::string_view content, int mode = 0644);
+// Replaces `path` by `contents` so that after a crash the file is wholly the old or wholly the new
+// one, and after an OK return the new one is on disk: temporary file beside it, fsync, rename,
+// fsync of the folder.
+absl::Status AtomicWriteFile(const std::string& path, absl::string_view contents, int mode = 0600);
 
-// Makes the entries of `directory` durable.
-absl::Status SyncDirectory(const std::string& directory);
+// Makes renames, creations and removals in `folder` durable.
+absl::Status SyncFolder(const std::string& folder);
 
-// A new folder of mode 0700 named `prefix` and six random characters.
-absl::StatusOr<std::string> MakeTempDir(const std::string& prefix = "/tmp/sotto-");
+// Creates a folder of mode 0700 named `prefix` and six random characters, such as "/tmp/sotto-".
+absl::StatusOr<std::string> MakeTempDir(const std::string& prefix);
 
-// The error of a system call as a Status: "<subject>: <strerror>", the code by errno.
-absl::Status ErrnoStatus(int error, absl::string_view subject);
+// The folder part of a path: "." when it has none.
+std::string FolderOf(const std::string& path);
 
 }  // namespace sotto
 

@@ -1,5 +1,6 @@
-// The project's mutex: absl::Mutex, and under ThreadSanitizer a std::mutex with the same interface, because Debian's
-// Abseil is not instrumented and would give false races. Guard members with ABSL_GUARDED_BY.
+// The project's mutex: absl::Mutex, and under ThreadSanitizer a std::mutex with the same interface,
+// because Debian's Abseil is not instrumented and would give false races. Guard members with
+// ABSL_GUARDED_BY.
 #ifndef SOTTO_COMMON_BASE_MUTEX_H_
 #define SOTTO_COMMON_BASE_MUTEX_H_
 
@@ -15,8 +16,9 @@
 
 namespace sotto {
 
-// Exclusive, not recursive. Await* are called with the mutex held; they give it up until the condition is true and hold
-// it again when they return. A condition depends only on state that this mutex guards.
+// Exclusive, not recursive. Await* are called with the mutex held; they give it up until the
+// condition is true and hold it again when they return. A condition depends only on state that this
+// mutex guards.
 class ABSL_LOCKABLE Mutex {
  public:
   Mutex() = default;
@@ -51,7 +53,8 @@ class ABSL_LOCKABLE Mutex {
     while (!condition.Eval()) {
       if (deadline == absl::InfiniteFuture()) {
         changed_.wait(lock);
-      } else if (changed_.wait_until(lock, absl::ToChronoTime(deadline)) == std::cv_status::timeout) {
+      } else if (changed_.wait_until(lock, absl::ToChronoTime(deadline)) ==
+                 std::cv_status::timeout) {
         break;
       }
     }

@@ -9,16 +9,16 @@
 #include "absl/status/statusor.h"
 
 // Returns from the enclosing function when `expr`, an absl::Status, is not OK.
-#define RETURN_IF_ERROR(expr)                                  \
-  do {                                                         \
-    ::absl::Status sotto_status = (expr);                      \
-    if (ABSL_PREDICT_FALSE(!sotto_status.ok())) {              \
-      return sotto_status;                                     \
-    }                                                          \
+#define RETURN_IF_ERROR(expr)                     \
+  do {                                            \
+    ::absl::Status sotto_status = (expr);         \
+    if (ABSL_PREDICT_FALSE(!sotto_status.ok())) { \
+      return sotto_status;                        \
+    }                                             \
   } while (false)
 
-// Assigns the value of `...`, an absl::StatusOr, to `lhs` (which may declare a variable), or returns its error.
-// Not for the unbraced body of an if: it expands to several statements.
+// Assigns the value of `...`, an absl::StatusOr, to `lhs` (which may declare a variable), or
+// returns its error. Not for the unbraced body of an if: it expands to several statements.
 #define ASSIGN_OR_RETURN(lhs, ...) \
   SOTTO_ASSIGN_OR_RETURN_IMPL(SOTTO_STATUS_CONCAT(sotto_status_or_, __LINE__), lhs, __VA_ARGS__)
 

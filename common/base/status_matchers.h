@@ -1,5 +1,5 @@
-// GoogleMock matchers for absl::Status and absl::StatusOr, named as in newer Abseil. In namespace sotto, not
-// sotto::testing, which would hide ::testing.
+// GoogleMock matchers for absl::Status and absl::StatusOr, named as in newer Abseil. In namespace
+// sotto, not sotto::testing, which would hide ::testing.
 #ifndef SOTTO_COMMON_BASE_STATUS_MATCHERS_H_
 #define SOTTO_COMMON_BASE_STATUS_MATCHERS_H_
 
@@ -39,8 +39,8 @@ MATCHER_P(IsOkAndHolds, value_matcher, "is OK and holds a value that matches") {
     return false;
   }
   using Value = typename std::decay_t<decltype(arg)>::value_type;
-  return ::testing::ExplainMatchResult(::testing::SafeMatcherCast<const Value&>(value_matcher), *arg,
-                                       result_listener);
+  return ::testing::ExplainMatchResult(::testing::SafeMatcherCast<const Value&>(value_matcher),
+                                       *arg, result_listener);
 }
 
 // Matches a Status or StatusOr of this code.
@@ -50,15 +50,16 @@ MATCHER_P(StatusIs, code, "has status code " + absl::StatusCodeToString(code)) {
   return status.code() == code;
 }
 
-// Matches a Status or StatusOr of this code whose message matches `message_matcher` (a matcher or a string).
+// Matches a Status or StatusOr of this code whose message matches `message_matcher` (a matcher or a
+// string).
 MATCHER_P2(StatusIs, code, message_matcher,
            "has status code " + absl::StatusCodeToString(code) + " and a message that matches") {
   const absl::Status& status = status_matchers_internal::GetStatus(arg);
   *result_listener << "whose status is " << status.ToString();
   if (status.code() != code) return false;
   return ::testing::ExplainMatchResult(
-      ::testing::SafeMatcherCast<const std::string&>(message_matcher), std::string(status.message()),
-      result_listener);
+      ::testing::SafeMatcherCast<const std::string&>(message_matcher),
+      std::string(status.message()), result_listener);
 }
 
 }  // namespace sotto
