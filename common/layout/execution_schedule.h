@@ -1,0 +1,138 @@
+// The order of one step's work, as data. Every rank runs the same list; worker/train/executor.cc is
+// its only interpreter.
+//
+//   phases (what the gradient mode needs)  --ScheduleBuilder-->  operations with GATHER, RESHARD,
+//   REDUCE and slots
+//
+// The root unit is gathered once per step into its own slot. Blocks share `gathered_slots` slots,
+// least recently used first out; the next unit's GATHER stands before the current unit's compute
+// whenever a slot is free for it.
+#ifndef SOTTO_COMMON_LAYOUT_EXECUTION_SCHEDULE_H_
+#define SOTTO_COMMON_LAYOUT_EXECUTION_SCHEDULE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/layout/flat_layout.h"
+#include "common/layout/gradient_mode.h"
+#include "common/layout/model_description.h"
+
+namespace sotto::layout {
+
+enum class Operation : uint32_t {
+  kGather = 1 << 0,         // all shards of `unit` into `slot`
+  kReshard = 1 << 1,        // `slot` no longer holds `unit`
+  kForward = 1 << 2,        // of `stage`
+  kBackwardInput = 1 << 3,  // of `stage`
+  kNorm =
+      1
+      << 4,  // with kBackwardInput: squared norms; with kExampleGrads also the examples' gradients
+  kCoefficients = 1 << 5,  // norms -> clipping coefficients of the micro-batch
+  kWeightGrad = 1 << 6,    // with kBackwardInput: adds to `unit`'s gradient in gradient slot `slot`
+  kFold = 1 << 7,          // held gradients of `unit`, with coefficients, into gradient slot `slot`
+  kReduce =
+      1 << 8,  // gradient slot `slot` is added, rank by rank, into the owners' gradient shards
+};
+
+// Operations that one visit of a stage does together.
+class OperationSet {
+ public:
+  constexpr OperationSet() = default;
+  constexpr OperationSet(Operation operation)  // NOLINT: a single operation is a set.
+      : bits_(static_cast<uint32_t>(operation)) {}
+
+  constexpr bool Has(Operation operation) const {
+    return (bits_ & static_cast<uint32_t>(operation)) != 0;
+  }
+  friend constexpr OperationSet operator|(OperationSet a, OperationSet b) {
+    OperationSet both;
+    both.bits_ = a.bits_ | b.bits_;
+    return both;
+  }
+  friend constexpr bool operator==(OperationSet, OperationSet) = default;
+
+ private:
+  uint32_t bits_ = 0;
+};
+
+constexpr OperationSet operator|(Operation a, Operation b) {
+  return OperationSet(a) | OperationSet(b);
+}
+
+// One line of the schedule. Members that do not apply are -1.
+struct ScheduledOperation {
+  OperationSet operations;
+  int micro_batch = -1;  // position among the rank's micro-batches of the step
+  int stage = -1;        // kForward, kBackwardInput
+  int unit = -1;         // all but kCoefficients
+  int slot = -1;  // gathered slot (kGather, kReshard, kForward, kBackwardInput); gradient slot
+                  // (kFold, kReduce)
+  int gradient_slot = -1;  // kWeightGrad, kFold, kReduce
+  // The first write of a gradient slot finds the last unit's gradient there and starts from zero.
+  bool clears_gradient = false;
+
+  friend bool operator==(const ScheduledOperation&, const ScheduledOperation&) = default;
+};
+
+// What the builder needs to know.
+struct ScheduleOptions {
+  std::vector<int> stages;  // ModelDescription::stages
+  Kept kept = Kept::kNothing;
+  int gathered_slots = 2;  // of blocks; more than there are blocks is the same as one for each
+  int gradient_slots = 2;  // of blocks
+};
+
+// Slot 0 is the root's own in both families; blocks use 1 to gathered_slots and 1 to
+// gradient_slots.
+inline constexpr int kRootSlot = 0;
+
+struct ExecutionSchedule {
+  ScheduleOptions options;
+  int micro_batches = 0;  // per rank
+  std::vector<ScheduledOperation> operations;
+};
+
+// The schedule of a step in which every rank runs `micro_batches` micro-batches (none: no
+// operation). INVALID_ARGUMENT: no stages, first and last stage not the root, a block visited more
+// than once in forward order, slots < 1, kOutputGrads (not built yet), micro_batches < 0.
+absl::StatusOr<ExecutionSchedule> BuildSchedule(const ScheduleOptions& options, int micro_batches);
+
+// Replays the schedule. INTERNAL, naming the line: a stage whose unit is not gathered in the slot
+// it names, a slot gathered over a live unit, a gradient written into a slot that holds another's,
+// read before it is whole or never reduced, a forward or backward out of order, a slot out of
+// range, anything left over at the end.
+absl::Status CheckSchedule(const ExecutionSchedule& schedule);
+
+// One line per operation. Equal text means equal schedule; its SHA-256 is compared across ranks and
+// with the plan.
+std::string PrintSchedule(const ExecutionSchedule& schedule);
+
+// The text whose SHA-256 is the plan's schedule_hash: the options and the schedule of two
+// micro-batches (the second one starts from what the first left in the slots, as every later one
+// does).
+absl::StatusOr<std::string> CanonicalScheduleText(const ScheduleOptions& options);
+
+struct CollectiveCounts {
+  int64_t block_gathers = 0;
+  int64_t root_gathers = 0;
+  int64_t reduces = 0;
+  int64_t bytes_received =
+      0;  // by one rank, fp32 with padding: (W-1)/W of a gathered unit, of a reduced one the same
+
+  friend bool operator==(const CollectiveCounts&, const CollectiveCounts&) = default;
+};
+
+// Counted over the schedule's operations.
+CollectiveCounts CountCollectives(const ExecutionSchedule& schedule, const FlatLayout& layout);
+
+// The same from closed forms, for N blocks and k = min(gathered_slots, N): block gathers of the
+// first micro-batch 2N - k (one backward pass) or 3N - k (two; N when k = N), k fewer for each
+// later one; N + 1 reduces per micro-batch; the root gathered once per step. Bytes are not counted.
+CollectiveCounts ExpectedCollectives(const ScheduleOptions& options, int micro_batches);
+
+}  // namespace sotto::layout
+
+#endif  // SOTTO_COMMON_LAYOUT_EXECUTION_SCHEDULE_H_

@@ -1,0 +1,55 @@
+// What one rank's process needs, from the layout alone: known before anything is started, and part
+// of the plan.
+#ifndef SOTTO_COMMON_LAYOUT_MEMORY_H_
+#define SOTTO_COMMON_LAYOUT_MEMORY_H_
+
+#include <cstdint>
+
+#include "common/layout/execution_schedule.h"
+#include "common/layout/flat_layout.h"
+#include "common/layout/gradient_mode.h"
+#include "common/layout/model_description.h"
+
+namespace sotto::layout {
+
+// Bytes, named as in plan.proto's MemoryPlan.
+struct MemoryEstimate {
+  int64_t parameters_bytes = 0;
+  int64_t gradient_bytes = 0;
+  int64_t optimizer_bytes = 0;
+  int64_t slots_bytes = 0;
+  int64_t activations_bytes = 0;
+  int64_t held_gradients_bytes = 0;
+  int64_t workspace_bytes = 0;
+  int64_t communicator_bytes = 0;
+  int64_t baseline_bytes = 0;
+
+  int64_t total_bytes() const {
+    return parameters_bytes + gradient_bytes + optimizer_bytes + slots_bytes + activations_bytes +
+           held_gradients_bytes + workspace_bytes + communicator_bytes + baseline_bytes;
+  }
+};
+
+struct MemoryOptions {
+  int gathered_slots = 2;
+  int gradient_slots = 2;
+  UnitMode mode;
+  int64_t micro_batch_size = 1;  // examples
+  int64_t longest_length = 1;    // tokens, the largest of the plan's lengths
+  int optimizer_states = 2;  // fp32 values per parameter: AdamW 2, SGD with momentum 1, without 0
+};
+
+// The memfd of a local communicator of this layout: a header, and per rank two staging regions.
+int64_t CommunicatorBytes(const FlatLayout& layout);
+
+// fp32 elements of one staging region (a multiple of world_size x 32): the largest padded unit, at
+// most 2^20 (4 MiB).
+int64_t CommunicatorRegionElements(const FlatLayout& layout);
+
+// The peak of one rank.
+MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& layout,
+                              const MemoryOptions& options);
+
+}  // namespace sotto::layout
+
+#endif  // SOTTO_COMMON_LAYOUT_MEMORY_H_
