@@ -1,0 +1,146 @@
+#include "client/live_view.h"
+
+#include <cmath>
+#include <string>
+
+#include "client/promise.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace sotto::client {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+v1::Job MakeJob() {
+  v1::Job job;
+  job.set_id("job-7");
+  job.set_state(v1::SUCCEEDED);
+  job.set_reason(v1::STEPS_DONE);
+  job.set_completed_steps(10);
+  job.set_epsilon(2.5);
+  job.mutable_plan()->mutable_train()->set_steps(10);
+  job.mutable_plan()->mutable_dataset()->set_budgeted(true);
+  job.mutable_plan()->mutable_privacy()->set_epsilon(3);
+  job.mutable_plan()->mutable_privacy()->set_delta(1e-6);
+  return job;
+}
+
+v1::JobEvent MakeStep(int64_t step, int64_t milliseconds, double loss = 3.25) {
+  v1::JobEvent event;
+  event.mutable_time()->set_seconds(milliseconds / 1000);
+  event.mutable_time()->set_nanos(milliseconds % 1000 * 1000000);
+  v1::StepReport& report = *event.mutable_step();
+  report.set_step(step);
+  report.set_noised_mean_loss(loss);
+  report.set_smoothed_mean_loss(loss);
+  report.set_mean_loss_standard_error(0.05);
+  report.set_corrected_gradient_norm(0.125);
+  report.set_gradient_norm_resolution(0.01);
+  report.set_epsilon(1.5);
+  report.set_budget_left_epsilon(5.5);
+  report.set_steps_per_second(2);
+  return event;
+}
+
+v1::JobEvent MakeEvaluation(int64_t step, double loss) {
+  v1::JobEvent event;
+  event.mutable_evaluation()->set_step(step);
+  event.mutable_evaluation()->set_evaluation_loss(loss);
+  return event;
+}
+
+LiveView MakeView(bool is_terminal, int width = 200) {
+  LiveView view({.is_terminal = is_terminal, .width = width});
+  view.OnJob(MakeJob());
+  return view;
+}
+
+TEST(LiveViewTest, AStepShowsEverythingThatThePromiseCovers) {
+  LiveView view = MakeView(/*is_terminal=*/false);
+  EXPECT_EQ(view.OnEvent(MakeStep(3, 0)),
+            "step 4/10  loss 3.250±0.05 (3.250 smoothed)  grad 0.125  eps 1.500  budget left 5.500 "
+            " 2 steps/s  3s left\n");
+}
+
+TEST(LiveViewTest, WithoutATerminalStepsAreThinnedToOneASecondAndTheLastIsShown) {
+  LiveView view = MakeView(/*is_terminal=*/false);
+  EXPECT_THAT(view.OnEvent(MakeStep(0, 1000)), Not(IsEmpty()));
+  EXPECT_THAT(view.OnEvent(MakeStep(1, 1999)), IsEmpty());
+  EXPECT_THAT(view.OnEvent(MakeStep(2, 2000)), Not(IsEmpty()));
+  EXPECT_THAT(view.OnEvent(MakeStep(9, 2001)), StartsWith("step 10/10"));
+}
+
+TEST(LiveViewTest, OnATerminalTheLineIsOverwrittenAndNeverWraps) {
+  LiveView view = MakeView(/*is_terminal=*/true, /*width=*/30);
+  view.OnEvent(MakeStep(0, 0));
+  const std::string text = view.OnEvent(MakeStep(1, 1));
+  EXPECT_THAT(text, StartsWith("\rstep 2/10 "));
+  EXPECT_THAT(text, EndsWith("\x1b[K"));
+  EXPECT_THAT(text, Not(HasSubstr("\n")));
+  int characters = 0;
+  for (unsigned char c : text) characters += (c & 0xC0) != 0x80;
+  EXPECT_EQ(characters, 1 + 29 + 3);  // "\r", the line, the escape sequence
+}
+
+TEST(LiveViewTest, OtherEventsStayAboveTheLineInPlace) {
+  LiveView view = MakeView(/*is_terminal=*/true);
+  view.OnEvent(MakeStep(0, 0));
+  const std::string text = view.OnEvent(MakeEvaluation(1, 3.5));
+  EXPECT_THAT(text, StartsWith("\r\x1b[Kheld-out loss 3.5000 after 1 steps\nstep 1/10"));
+  EXPECT_EQ(view.Leave(), "\n");
+  EXPECT_EQ(view.Leave(), "");
+}
+
+TEST(LiveViewTest, TheSparklineFollowsTheLossAndSurvivesNan) {
+  LiveView view = MakeView(/*is_terminal=*/true);
+  view.OnEvent(MakeStep(0, 0, 4));
+  view.OnEvent(MakeStep(1, 1, 3));
+  EXPECT_THAT(view.OnEvent(MakeStep(2, 2, 2)), HasSubstr(" █▄▁ "));
+  EXPECT_THAT(view.OnEvent(MakeStep(3, 3, std::nan(""))), HasSubstr("?"));
+}
+
+TEST(LiveViewTest, ANormBelowTheNoiseIsShownAsABound) {
+  LiveView view = MakeView(/*is_terminal=*/false);
+  v1::JobEvent event = MakeStep(0, 0);
+  event.mutable_step()->set_corrected_gradient_norm(0);
+  EXPECT_THAT(view.OnEvent(event), HasSubstr("grad <0.01 "));
+}
+
+TEST(LiveViewTest, StatesAreWords) {
+  LiveView view = MakeView(/*is_terminal=*/false);
+  v1::JobEvent event;
+  event.mutable_state()->set_state(v1::RECOVERING);
+  event.mutable_state()->set_reason(v1::WORKER_LOST);
+  event.mutable_state()->set_message("rank 1 was killed by signal 9");
+  EXPECT_EQ(view.OnEvent(event), "recovering: worker lost: rank 1 was killed by signal 9\n");
+}
+
+TEST(LiveViewTest, TheSummaryHasLossesEpsilonCheckpointPromiseAndNextStep) {
+  LiveView view = MakeView(/*is_terminal=*/false);
+  view.OnEvent(MakeEvaluation(0, 5.5));
+  view.OnEvent(MakeEvaluation(10, 3.25));
+  v1::Job job = MakeJob();
+  job.set_checkpoint_path("/state/jobs/job-7/checkpoints/step-10");
+  job.set_checkpoint_step(10);
+  const std::string summary = view.Summary(job);
+  EXPECT_THAT(summary, StartsWith("job-7 succeeded (steps done) after 10 steps\n"));
+  EXPECT_THAT(summary, HasSubstr("5.5000 before, 3.2500 after"));
+  EXPECT_THAT(summary, HasSubstr("2.5000 of at most 3.0000 planned"));
+  EXPECT_THAT(summary, HasSubstr("/state/jobs/job-7/checkpoints/step-10 (after 10 steps)"));
+  EXPECT_THAT(summary, HasSubstr("at most epsilon = 2.5, delta = 1e-06."));
+  EXPECT_THAT(summary, HasSubstr("sotto export job-7"));
+}
+
+TEST(PromiseTest, AJobThatIsNotPrivatePromisesNothing) {
+  v1::PrivacyPlan privacy;
+  privacy.set_not_private(true);
+  EXPECT_THAT(Promise(privacy, 0), HasSubstr("may reveal any record"));
+}
+
+}  // namespace
+}  // namespace sotto::client
