@@ -48,7 +48,7 @@ constexpr std::array<std::pair<const char*, const char*>, 19> kRepositories = {{
 // Standard headers that reach outside the program's own memory.
 bool IsSystemHeader(const std::string& text) {
   static const std::regex pattern(
-      R"((fstream|filesystem|thread|mutex|shared_mutex|condition_variable|future|chrono|ctime|cstdio|iostream|random|stop_token|semaphore|barrier|latch|.*\.h|sys/.*|linux/.*|netinet/.*|arpa/.*))");
+      R"((fstream|filesystem|thread|mutex|shared_mutex|condition_variable|future|chrono|ctime|cstdio|iostream|random|stop_token|semaphore|barrier|latch|[^/]*\.h|sys/.*|linux/.*|netinet/.*|arpa/.*))");
   static const std::regex harmless(
       R"((immintrin\.h|emmintrin\.h|xmmintrin\.h|x86intrin\.h|cpuid\.h|stdint\.h|math\.h|string\.h))");
   return std::regex_match(text, pattern) && !std::regex_match(text, harmless);

@@ -39,7 +39,8 @@ const std::vector<PackageRule>& DependencyTable() {
        {"torch", "kernels", "worker/nn", "common/layout", "common/crypto", "worker/grant"}},
       {"worker/optim", {"torch", "kernels", "worker/dp/noised_gradient.h"}},
       {"worker/data", {"common/dataset", "common/crypto", "torch"}},
-      {"worker/checkpoint", {"common/checkpoint", "common/layout", "torch"}},
+      // The manifest that common/checkpoint reads and writes is a message.
+      {"worker/checkpoint", {"common/checkpoint", "common/layout", "torch", "proto"}},
       {"worker/train",
        {"torch", "proto", "kernels", "common/layout", "common/dataset", "common/crypto",
         "common/checkpoint", "worker/grant", "worker/comm", "worker/nn", "worker/models",
