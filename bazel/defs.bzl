@@ -36,6 +36,9 @@ def sotto_cc_test(name, size, deps = [], copts = [], gtest_main = True, **kwargs
         name = name,
         size = size,
         copts = _COPTS + copts,
+        # Our own libraries as archives: --as-needed then sees every user of a system library, and a test's object can
+        # take the place of an archive's (tests/twins).
+        linkstatic = True,
         deps = deps + [main],
         **kwargs
     )
