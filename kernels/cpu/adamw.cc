@@ -1,0 +1,33 @@
+#include "kernels/adamw.h"
+
+#include <cmath>
+
+namespace sotto::kernels {
+
+void UpdateAdamW(const AdamWStep& step, absl::Span<const float> gradient_sums,
+                 absl::Span<float> weights, absl::Span<float> m, absl::Span<float> v) {
+  const float divisor = static_cast<float>(step.gradient_divisor);
+  const float beta1 = static_cast<float>(step.beta1);
+  const float beta2 = static_cast<float>(step.beta2);
+  const float rest1 = static_cast<float>(1 - step.beta1);
+  const float rest2 = static_cast<float>(1 - step.beta2);
+  const float rate = static_cast<float>(step.learning_rate / step.bias_correction1);
+  const float root_correction = static_cast<float>(std::sqrt(step.bias_correction2));
+  const float epsilon = static_cast<float>(step.epsilon);
+  const float kept = static_cast<float>(1 - step.learning_rate * step.weight_decay);
+  const float* __restrict gradient_data = gradient_sums.data();
+  float* __restrict weight_data = weights.data();
+  float* __restrict m_data = m.data();
+  float* __restrict v_data = v.data();
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const float gradient = gradient_data[i] / divisor;
+    const float m_new = beta1 * m_data[i] + rest1 * gradient;
+    const float v_new = beta2 * v_data[i] + rest2 * gradient * gradient;
+    m_data[i] = m_new;
+    v_data[i] = v_new;
+    const float denominator = std::sqrt(v_new) / root_correction + epsilon;
+    weight_data[i] = kept * weight_data[i] - rate * m_new / denominator;
+  }
+}
+
+}  // namespace sotto::kernels
