@@ -1,0 +1,280 @@
+#include "worker/comm/local_communicator.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/base/status_macros.h"
+#include "worker/comm/futex.h"
+
+namespace sotto::comm {
+namespace {
+
+constexpr int64_t kHeaderBytes = 64 * 1024;
+constexpr int64_t kMaxReducedValues = 1024;
+constexpr int64_t kAlignmentElements = 32;  // 128 bytes of fp32
+
+absl::Status CheckOptions(const LocalCommunicator::Options& options) {
+  if (options.world_size < 1 || options.world_size > LocalCommunicator::kMaxWorldSize) {
+    return absl::InvalidArgumentError(absl::StrCat("world_size must be in [1, ",
+                                                   LocalCommunicator::kMaxWorldSize, "], but is ",
+                                                   options.world_size));
+  }
+  if (options.rank < 0 || options.rank >= options.world_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rank must be in [0, ", options.world_size, "), but is ", options.rank));
+  }
+  const int64_t step = kAlignmentElements * options.world_size;
+  if (options.region_elements < 1 || options.region_elements % step != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("region_elements must be a positive multiple of ", step, ", but is ",
+                     options.region_elements));
+  }
+  struct stat info;
+  if (fstat(options.memfd, &info) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("memfd ", options.memfd));
+  }
+  const int64_t needed = LocalCommunicator::MemfdBytes(options.world_size, options.region_elements);
+  if (info.st_size < needed) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the memfd must have ", needed, " bytes, but has ", info.st_size));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// Zero is the valid initial state of every member: whoever comes first needs to set nothing up.
+struct LocalCommunicator::Header {
+  std::atomic<uint32_t> events;      // what waiters sleep on: counts everything they may wait for
+  std::atomic<uint32_t> generation;  // barriers passed
+  std::atomic<uint32_t> arrived;     // ranks at the current barrier
+  std::atomic<uint32_t> aborted_by;  // 1 + rank that called Abort()
+  std::atomic<uint32_t> ended;       // 1 + rank whose process ended
+  std::atomic<uint32_t> left;        // 1 + rank that left first
+  std::atomic<uint32_t> has_left[kMaxWorldSize];
+  std::atomic<int32_t> process_ids[kMaxWorldSize];
+};
+
+int64_t LocalCommunicator::MemfdBytes(int world_size, int64_t region_elements) {
+  return kHeaderBytes + 2 * world_size * region_elements * static_cast<int64_t>(sizeof(float));
+}
+
+absl::StatusOr<std::unique_ptr<LocalCommunicator>> LocalCommunicator::Create(
+    const Options& options) {
+  static_assert(sizeof(Header) <= kHeaderBytes);
+  RETURN_IF_ERROR(CheckOptions(options));
+  const size_t bytes = MemfdBytes(options.world_size, options.region_elements);
+  void* mapping = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, options.memfd, 0);
+  if (mapping == MAP_FAILED) return absl::ErrnoToStatus(errno, "mapping the communicator's memfd");
+  std::unique_ptr<LocalCommunicator> communicator(new LocalCommunicator(options, mapping, bytes));
+  RETURN_IF_ERROR(communicator->Attach(options.attach_timeout));
+  return communicator;
+}
+
+LocalCommunicator::LocalCommunicator(const Options& options, void* mapping, size_t mapping_bytes)
+    : rank_(options.rank),
+      world_size_(options.world_size),
+      region_elements_(options.region_elements),
+      mapping_(mapping),
+      mapping_bytes_(mapping_bytes),
+      header_(static_cast<Header*>(mapping)),
+      peers_(options.world_size) {}
+
+LocalCommunicator::~LocalCommunicator() {
+  header_->has_left[rank_] = 1;
+  uint32_t nobody = 0;
+  header_->left.compare_exchange_strong(nobody, 1 + rank_);
+  WakeEveryone();
+  if (watchdog_.joinable()) {
+    const uint64_t one = 1;
+    if (write(stop_.get(), &one, sizeof(one)) == sizeof(one)) watchdog_.join();
+  }
+  munmap(mapping_, mapping_bytes_);
+}
+
+absl::Status LocalCommunicator::Attach(absl::Duration timeout) {
+  header_->process_ids[rank_] = getpid();
+  const absl::Status attached = ArriveAndWait(absl::Now() + timeout);
+  if (absl::IsDeadlineExceeded(attached)) {
+    return absl::UnavailableError(absl::StrCat(
+        "rank ", rank_, " waited ", absl::FormatDuration(timeout), " for the others to attach"));
+  }
+  RETURN_IF_ERROR(attached);
+  RETURN_IF_ERROR(OpenPeers());
+  stop_.Reset(eventfd(0, EFD_CLOEXEC));
+  if (!stop_.is_valid()) return absl::ErrnoToStatus(errno, "eventfd");
+  watchdog_ = std::thread([this] { WatchPeers(); });
+  // Whoever passes this barrier knows that every rank watches.
+  return Barrier();
+}
+
+absl::Status LocalCommunicator::OpenPeers() {
+  for (int peer = 0; peer < world_size_; ++peer) {
+    if (peer == rank_) continue;
+    peers_[peer].Reset(
+        static_cast<int>(syscall(SYS_pidfd_open, header_->process_ids[peer].load(), 0)));
+    if (peers_[peer].is_valid()) continue;
+    header_->ended = 1 + peer;
+    WakeEveryone();
+    return GroupStatus();
+  }
+  return absl::OkStatus();
+}
+
+void LocalCommunicator::WatchPeers() {
+  std::vector<pollfd> watched;
+  std::vector<int> ranks;
+  for (int peer = 0; peer < world_size_; ++peer) {
+    if (peer == rank_) continue;
+    watched.push_back({.fd = peers_[peer].get(), .events = POLLIN});
+    ranks.push_back(peer);
+  }
+  watched.push_back({.fd = stop_.get(), .events = POLLIN});
+  while (true) {
+    if (poll(watched.data(), watched.size(), /*timeout=*/-1) < 0) continue;  // EINTR
+    if (watched.back().revents != 0) return;
+    for (size_t i = 0; i + 1 < watched.size(); ++i) {
+      if (watched[i].revents == 0) continue;
+      watched[i].fd = -1;  // poll skips it from now on
+      if (header_->has_left[ranks[i]] != 0) continue;
+      uint32_t nobody = 0;
+      header_->ended.compare_exchange_strong(nobody, 1 + ranks[i]);
+      WakeEveryone();
+    }
+  }
+}
+
+absl::Status LocalCommunicator::GroupStatus() const {
+  if (const uint32_t by = header_->aborted_by; by != 0) {
+    return absl::AbortedError(absl::StrCat("rank ", by - 1, " aborted the group"));
+  }
+  if (const uint32_t ended = header_->ended; ended != 0) {
+    return absl::UnavailableError(absl::StrCat("the process of rank ", ended - 1, " has ended"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LocalCommunicator::ArriveAndWait(absl::Time deadline) {
+  RETURN_IF_ERROR(GroupStatus());
+  const uint32_t generation = header_->generation;
+  if (header_->arrived.fetch_add(1) + 1 == static_cast<uint32_t>(world_size_)) {
+    header_->arrived = 0;
+    header_->generation.fetch_add(1);
+    WakeEveryone();
+    return absl::OkStatus();
+  }
+  while (true) {
+    const uint32_t events =
+        header_->events;  // Read before the look: an event after it makes the futex return at once.
+    if (header_->generation != generation) break;
+    RETURN_IF_ERROR(GroupStatus());
+    if (const uint32_t left = header_->left; left != 0) {
+      if (header_->generation != generation) break;  // It left after this barrier.
+      return absl::UnavailableError(absl::StrCat("rank ", left - 1, " has left the group"));
+    }
+    if (absl::Now() >= deadline)
+      return absl::DeadlineExceededError("a barrier was not reached in time");
+    FutexWait(header_->events, events, deadline);
+  }
+  return absl::OkStatus();
+}
+
+void LocalCommunicator::WakeEveryone() {
+  header_->events.fetch_add(1);
+  FutexWakeAll(header_->events);
+}
+
+absl::Status LocalCommunicator::Barrier() { return ArriveAndWait(absl::InfiniteFuture()); }
+
+void LocalCommunicator::Abort() {
+  uint32_t nobody = 0;
+  header_->aborted_by.compare_exchange_strong(nobody, 1 + rank_);
+  WakeEveryone();
+}
+
+float* LocalCommunicator::Region(int rank) const {
+  char* regions = static_cast<char*>(mapping_) + kHeaderBytes;
+  return reinterpret_cast<float*>(regions) + (2 * rank + region_) * region_elements_;
+}
+
+absl::Status LocalCommunicator::AllGather(absl::Span<const float> shard, absl::Span<float> whole) {
+  const int64_t elements = static_cast<int64_t>(shard.size());
+  if (static_cast<int64_t>(whole.size()) != world_size_ * elements) {
+    return absl::InvalidArgumentError(absl::StrCat("AllGather: ", world_size_, " shards of ",
+                                                   elements, " do not make ", whole.size()));
+  }
+  for (int64_t begin = 0; begin < elements; begin += region_elements_) {
+    const int64_t size = std::min(region_elements_, elements - begin);
+    std::memcpy(Region(rank_), shard.data() + begin, size * sizeof(float));
+    RETURN_IF_ERROR(Barrier());
+    for (int peer = 0; peer < world_size_; ++peer) {
+      std::memcpy(whole.data() + peer * elements + begin, Region(peer), size * sizeof(float));
+    }
+    NextPiece();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LocalCommunicator::ReduceScatterAdd(absl::Span<const float> whole,
+                                                 absl::Span<float> accumulator) {
+  const int64_t elements = static_cast<int64_t>(accumulator.size());
+  if (static_cast<int64_t>(whole.size()) != world_size_ * elements) {
+    return absl::InvalidArgumentError(absl::StrCat("ReduceScatterAdd: ", world_size_, " slices of ",
+                                                   elements, " do not make ", whole.size()));
+  }
+  const int64_t piece = region_elements_ / world_size_;  // of every rank's slice
+  for (int64_t begin = 0; begin < elements; begin += piece) {
+    const int64_t size = std::min(piece, elements - begin);
+    for (int owner = 0; owner < world_size_; ++owner) {
+      std::memcpy(Region(rank_) + owner * piece, whole.data() + owner * elements + begin,
+                  size * sizeof(float));
+    }
+    RETURN_IF_ERROR(Barrier());
+    float* sums = accumulator.data() + begin;
+    for (int peer = 0; peer < world_size_; ++peer) {
+      const float* slice = Region(peer) + rank_ * piece;
+      for (int64_t i = 0; i < size; ++i) sums[i] += slice[i];
+    }
+    NextPiece();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LocalCommunicator::AllReduceSum(absl::Span<double> values) {
+  const int64_t capacity =
+      region_elements_ * static_cast<int64_t>(sizeof(float)) / static_cast<int64_t>(sizeof(double));
+  if (static_cast<int64_t>(values.size()) > kMaxReducedValues) {
+    return absl::InvalidArgumentError(absl::StrCat("AllReduceSum: at most ", kMaxReducedValues,
+                                                   " values, but there are ", values.size()));
+  }
+  for (int64_t begin = 0; begin < static_cast<int64_t>(values.size()); begin += capacity) {
+    const int64_t size = std::min(capacity, static_cast<int64_t>(values.size()) - begin);
+    std::memcpy(Region(rank_), values.data() + begin, size * sizeof(double));
+    RETURN_IF_ERROR(Barrier());
+    for (int64_t i = 0; i < size; ++i) {
+      double sum = 0;
+      for (int peer = 0; peer < world_size_; ++peer) {
+        double value;
+        std::memcpy(&value, reinterpret_cast<const char*>(Region(peer)) + i * sizeof(double),
+                    sizeof(double));
+        sum += value;
+      }
+      values[begin + i] = sum;
+    }
+    NextPiece();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace sotto::comm

@@ -1,0 +1,95 @@
+// Collectives between processes of one host through a memfd that all of them map.
+//
+//   memfd: | header: pids, barrier, abort word | rank 0: region 0, region 1 | rank 1: region 0,
+//   region 1 | ...
+//
+// A collective is cut into pieces of at most one region. For a piece, a rank (1) writes its own
+// region, (2) waits at a barrier, (3) reads the others' regions. Pieces use the two regions in
+// turn, so that a rank may write the next piece while others still read this one: whoever passes
+// the next barrier has finished reading.
+//
+// Waiting is a futex: no spinning. A watchdog thread polls the peers' pidfds; when one ends without
+// having left, it sets the abort word and wakes everyone.
+#ifndef SOTTO_WORKER_COMM_LOCAL_COMMUNICATOR_H_
+#define SOTTO_WORKER_COMM_LOCAL_COMMUNICATOR_H_
+
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/fd.h"
+#include "worker/comm/communicator.h"
+
+namespace sotto::comm {
+
+class LocalCommunicator : public Communicator {
+ public:
+  struct Options {
+    int rank = 0;
+    int world_size = 1;
+    int memfd = -1;               // borrowed during Create; all zero when the first rank attaches
+    int64_t region_elements = 0;  // fp32 values; a positive multiple of 32 * world_size
+    absl::Duration attach_timeout = absl::Minutes(2);
+  };
+
+  // At most this many ranks on one host.
+  static constexpr int kMaxWorldSize = 256;
+
+  // Size of the memfd.
+  static int64_t MemfdBytes(int world_size, int64_t region_elements);
+
+  // Maps the memfd and waits until every rank has done so. INVALID_ARGUMENT: options that make no
+  // sense or do not fit the memfd. UNAVAILABLE: a rank did not attach in time or has ended.
+  static absl::StatusOr<std::unique_ptr<LocalCommunicator>> Create(const Options& options);
+
+  // Leaves the group: peers that still wait for this rank fail with UNAVAILABLE.
+  ~LocalCommunicator() override;
+
+  LocalCommunicator(const LocalCommunicator&) = delete;
+  LocalCommunicator& operator=(const LocalCommunicator&) = delete;
+
+  int rank() const override { return rank_; }
+  int world_size() const override { return world_size_; }
+  absl::Status AllGather(absl::Span<const float> shard, absl::Span<float> whole) override;
+  absl::Status ReduceScatterAdd(absl::Span<const float> whole,
+                                absl::Span<float> accumulator) override;
+  absl::Status AllReduceSum(absl::Span<double> values) override;
+  absl::Status Barrier() override;
+  void Abort() override;
+
+ private:
+  struct Header;
+
+  LocalCommunicator(const Options& options, void* mapping, size_t mapping_bytes);
+
+  absl::Status Attach(absl::Duration timeout);
+  absl::Status OpenPeers();
+  void WatchPeers();
+  // Waits until every rank has arrived, or the group has failed, or `deadline`.
+  absl::Status ArriveAndWait(absl::Time deadline);
+  absl::Status GroupStatus() const;
+  void WakeEveryone();
+
+  // The current piece's region of a rank; the same index on every rank.
+  float* Region(int rank) const;
+  void NextPiece() { region_ ^= 1; }
+
+  const int rank_;
+  const int world_size_;
+  const int64_t region_elements_;
+  void* const mapping_;
+  const size_t mapping_bytes_;
+  Header* const header_;
+  int region_ = 0;
+  std::vector<UniqueFd> peers_;  // pidfds; invalid at rank_
+  UniqueFd stop_;                // eventfd: ends the watchdog
+  std::thread watchdog_;
+};
+
+}  // namespace sotto::comm
+
+#endif  // SOTTO_WORKER_COMM_LOCAL_COMMUNICATOR_H_
