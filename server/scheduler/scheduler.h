@@ -1,0 +1,72 @@
+// What the rest of the coordinator may ask of the scheduler. The façade that server/api holds.
+#ifndef SOTTO_SERVER_SCHEDULER_SCHEDULER_H_
+#define SOTTO_SERVER_SCHEDULER_SCHEDULER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/sotto/v1/job.pb.h"
+#include "proto/sotto/v1/plan.pb.h"
+#include "proto/sotto/v1/worker_service.pb.h"
+#include "server/scheduler/worker_channel.h"
+
+namespace sotto::scheduler {
+
+struct AdmitRequest {
+  v1::JobPlan plan;        // of planning; its spec is what a repeated request_id is compared with
+  std::string request_id;  // empty: not idempotent
+  bool steward = false;    // a not-private job on budgeted data is recorded as the steward's; the
+                           // caller checked the role
+};
+
+struct AdmitResult {
+  v1::Job job;
+  bool existing = false;  // the request_id was known and its spec is the same
+};
+
+struct SlotsInfo {
+  int slots = 0;
+  int slots_in_use = 0;
+};
+
+// Thread-safe; no method blocks, so gRPC's threads may call them. `done` runs once, on a thread of
+// the coordinator, after the transaction that it reports has been committed; it must not block.
+class Scheduler {
+ public:
+  using StreamId = int64_t;
+
+  virtual ~Scheduler() = default;
+
+  // Stores the job as QUEUED and reserves its budget, in one transaction.
+  // RESOURCE_EXHAUSTED: budget, with numbers (the refusal is recorded). ALREADY_EXISTS: request_id
+  // names a job of another spec. NOT_FOUND: dataset. UNAVAILABLE: draining.
+  virtual void Admit(AdmitRequest request,
+                     std::function<void(absl::StatusOr<AdmitResult>)> done) = 0;
+
+  // A queued job ends at once; a live one turns CANCELLING, saves a checkpoint and ends. Idempotent
+  // while cancelling. NOT_FOUND: job. FAILED_PRECONDITION: it has ended.
+  virtual void Cancel(std::string job, std::function<void(absl::StatusOr<v1::Job>)> done) = 0;
+
+  // A rank's stream, in this order: Attach with its first message, Receive for every later one,
+  // Detach when the stream is over for any reason (also after WorkerChannel::Close). A Hello that
+  // is refused closes the channel with UNAUTHENTICATED (token), ABORTED (older attempt, ended job)
+  // or FAILED_PRECONDITION (protocol version).
+  virtual StreamId Attach(v1::Hello hello, std::shared_ptr<WorkerChannel> channel) = 0;
+  virtual void Receive(StreamId stream, v1::WorkerMessage message) = 0;
+  virtual void Detach(StreamId stream) = 0;
+
+  // Records that raw values or logs of the job (`what`) are about to be shown to a data steward, in
+  // the ledger and on the job. NOT_FOUND: job.
+  virtual void RecordStewardView(std::string job, std::string what,
+                                 std::function<void(absl::Status)> done) = 0;
+
+  virtual SlotsInfo Slots() const = 0;
+};
+
+}  // namespace sotto::scheduler
+
+#endif  // SOTTO_SERVER_SCHEDULER_SCHEDULER_H_
