@@ -1,0 +1,22 @@
+// Where the coordinator's Unix socket lives.
+#ifndef SOTTO_SERVER_SOCKET_FOLDER_H_
+#define SOTTO_SERVER_SOCKET_FOLDER_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace sotto {
+
+// A folder of mode 0700 under /tmp, because a socket's path has 107 characters at most and a state
+// directory may be anywhere. The same one for each life of the coordinator over this state
+// directory, whose file `socket_folder` names it, so that workers that outlive a coordinator find
+// the next one. The caller holds the state directory's lock.
+absl::StatusOr<std::string> ClaimSocketFolder(const std::string& state_dir);
+
+// At an end without workers: removes the folder, its socket, and the file that names it.
+void RemoveSocketFolder(const std::string& state_dir, const std::string& folder);
+
+}  // namespace sotto
+
+#endif  // SOTTO_SERVER_SOCKET_FOLDER_H_
