@@ -32,7 +32,7 @@ at_least() {
   if [ "$2" -ge "$3" ]; then ok "$1: $2 $4 (needs $3)"; else bad "$1: $2 $4, but $3 are needed"; fi
 }
 
-version bazel --version '4\.2\.3'
+debian bazel-bootstrap '^4\.2\.3'
 version g++ --version '(1[2-9])\.'
 version protoc --version '3\.21\.'
 debian libgrpc++-dev '^1\.51\.'
