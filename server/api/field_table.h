@@ -1,0 +1,114 @@
+// The rows behind field_classes.h. A new field of a reply cannot be sent before it has a row here;
+// deciding its class is a privacy review.
+#ifndef SOTTO_SERVER_API_FIELD_TABLE_H_
+#define SOTTO_SERVER_API_FIELD_TABLE_H_
+
+#include "absl/strings/string_view.h"
+#include "server/api/field_classes.h"
+
+namespace sotto::api {
+
+struct FieldTableRow {
+  absl::string_view message;  // full name
+  FieldClass field_class;
+  absl::string_view fields;  // separated by spaces
+};
+
+// Hashes of the records, and what is computed from them (the ledger's chain covers registrations),
+// are kSteward: whoever guesses all records but one could check the guess for the last.
+inline constexpr FieldTableRow kFieldTable[] = {
+    {"sotto.v1.SubmitJobResponse", FieldClass::kPublic, "job existing schedule"},
+    {"sotto.v1.Job", FieldClass::kPublic,
+     "id name state reason message attempt restarts completed_steps plan history checkpoint_path "
+     "checkpoint_step epsilon request_id steward_viewed"},
+    {"sotto.v1.Job", FieldClass::kTiming, "submit_time end_time"},
+    {"sotto.v1.JobPlan", FieldClass::kPublic,
+     "protocol_version spec dataset privacy train sharding memory notes"},
+    {"sotto.v1.JobSpec", FieldClass::kPublic,
+     "name model data privacy train workers gradient checkpoint"},
+    {"sotto.v1.ModelSpec", FieldClass::kPublic, "gpt2 init_seed"},
+    {"sotto.v1.Gpt2Spec", FieldClass::kPublic,
+     "vocabulary_size width layers heads max_length untied_head layer_norm_epsilon init_stddev"},
+    {"sotto.v1.DataSpec", FieldClass::kPublic, "dataset public_evaluation_file lengths"},
+    {"sotto.v1.PrivacySpec", FieldClass::kPublic,
+     "epsilon noise_multiplier delta clip_norm metrics crash_reserve not_private seed "
+     "fixed_noise_multiplier"},
+    {"sotto.v1.MetricsPrivacySpec", FieldClass::kPublic,
+     "max_loss loss_multiplier clip_fraction_multiplier"},
+    {"sotto.v1.TrainSpec", FieldClass::kPublic,
+     "expected_batch_size steps optimizer learning_rate loss_reduction micro_batch_size "
+     "evaluation_every_steps pad_to_cap"},
+    {"sotto.v1.OptimizerSpec", FieldClass::kPublic, "sgd adamw"},
+    {"sotto.v1.SgdSpec", FieldClass::kPublic, "momentum weight_decay"},
+    {"sotto.v1.AdamwSpec", FieldClass::kPublic, "beta1 beta2 epsilon weight_decay"},
+    {"sotto.v1.LearningRateSpec", FieldClass::kPublic, "peak warmup_steps constant cosine"},
+    {"sotto.v1.CosineDecay", FieldClass::kPublic, "final_fraction"},
+    {"sotto.v1.WorkersSpec", FieldClass::kPublic, "count strategy gathered_slots"},
+    {"sotto.v1.GradientSpec", FieldClass::kPublic, "mode memory_limit_bytes"},
+    {"sotto.v1.CheckpointSpec", FieldClass::kPublic, "every_steps keep"},
+    {"sotto.v1.DatasetFacts", FieldClass::kPublic,
+     "name path max_records vocabulary_size max_length budgeted budget_epsilon budget_delta "
+     "privacy_unit adjacency"},
+    {"sotto.v1.DatasetFacts", FieldClass::kSteward, "sha256"},
+    {"sotto.v1.PrivacyPlan", FieldClass::kPublic,
+     "not_private sampling_rate batch_cap noise_multiplier gradient_noise_multiplier "
+     "loss_noise_multiplier clip_fraction_noise_multiplier clip_norm clip_norm_applied max_loss "
+     "delta accounting_delta truncation_delta epsilon planned_steps charged_steps step_charge "
+     "reserved_epsilon"},
+    {"sotto.v1.TrainPlan", FieldClass::kPublic,
+     "expected_batch_size steps micro_batch_size lengths checkpoint_every_steps checkpoint_keep "
+     "steps_per_grant parameters"},
+    {"sotto.v1.TrainPlan", FieldClass::kTiming, "estimated_seconds"},
+    {"sotto.v1.ShardingPlan", FieldClass::kPublic,
+     "world_size threads_per_rank gathered_slots gradient_slots units schedule_hash "
+     "gathers_per_micro_batch reduces_per_micro_batch bytes_per_micro_batch mode mode_name "
+     "communicator_bytes"},
+    {"sotto.v1.UnitPlan", FieldClass::kPublic, "name elements padded_elements"},
+    {"sotto.v1.UnitMode", FieldClass::kPublic, "norm when kept"},
+    {"sotto.v1.MemoryPlan", FieldClass::kPublic,
+     "parameters_bytes gradient_bytes optimizer_bytes slots_bytes activations_bytes "
+     "held_gradients_bytes workspace_bytes communicator_bytes baseline_bytes total_bytes"},
+    {"sotto.v1.StateChange", FieldClass::kPublic, "state reason message attempt"},
+    {"sotto.v1.StateChange", FieldClass::kTiming, "time"},
+    {"sotto.v1.ListJobsResponse", FieldClass::kPublic, "jobs next_page_token"},
+    {"sotto.v1.WatchJobResponse", FieldClass::kPublic, "events tail_sequence"},
+    {"sotto.v1.WatchJobResponse", FieldClass::kTiming, "server_time"},
+    {"sotto.v1.JobEvent", FieldClass::kPublic,
+     "sequence state step checkpoint grant evaluation note"},
+    {"sotto.v1.JobEvent", FieldClass::kTiming, "time"},
+    {"sotto.v1.StepReport", FieldClass::kPublic,
+     "step attempt epsilon learning_rate gradient_norm_resolution mean_loss_standard_error "
+     "clip_fraction_standard_error evaluation_loss budget_left_epsilon"},
+    {"sotto.v1.StepReport", FieldClass::kNoised,
+     "noised_gradient_norm corrected_gradient_norm noised_mean_loss smoothed_mean_loss "
+     "noised_clip_fraction"},
+    {"sotto.v1.StepReport", FieldClass::kTiming, "steps_per_second"},
+    {"sotto.v1.StepReport", FieldClass::kSteward, "raw"},
+    {"sotto.v1.RawStepReport", FieldClass::kSteward,
+     "mean_loss clip_fraction sampled_batch_size gradient_norm"},
+    {"sotto.v1.CheckpointEvent", FieldClass::kPublic, "step path"},
+    {"sotto.v1.GrantEvent", FieldClass::kPublic, "attempt first_step end_step"},
+    {"sotto.v1.EvaluationEvent", FieldClass::kPublic, "step evaluation_loss"},
+    {"sotto.v1.GetLogsResponse", FieldClass::kPublic, "attempt rank"},
+    {"sotto.v1.GetLogsResponse", FieldClass::kSteward, "text"},
+    {"sotto.v1.GetServerInfoResponse", FieldClass::kPublic,
+     "version protocol_version slots slots_in_use state_dir"},
+    {"sotto.v1.Dataset", FieldClass::kPublic,
+     "name path max_records vocabulary_size max_length budgeted budget spent_epsilon "
+     "reserved_epsilon left_epsilon"},
+    {"sotto.v1.Dataset", FieldClass::kTiming, "register_time"},
+    {"sotto.v1.Dataset", FieldClass::kSteward, "sha256"},
+    {"sotto.v1.Budget", FieldClass::kPublic, "epsilon delta adjacency privacy_unit"},
+    {"sotto.v1.ListDatasetsResponse", FieldClass::kPublic, "datasets next_page_token"},
+    {"sotto.v1.ListChargesResponse", FieldClass::kPublic, "entries next_page_token"},
+    {"sotto.v1.LedgerEntry", FieldClass::kPublic,
+     "row kind dataset job attempt first_step end_step steps step_charge truncation_delta"},
+    {"sotto.v1.LedgerEntry", FieldClass::kTiming, "time"},
+    {"sotto.v1.LedgerEntry", FieldClass::kSteward, "detail previous_hash hash"},
+    {"sotto.v1.VerifyLedgerResponse", FieldClass::kPublic, "rows datasets"},
+    {"sotto.v1.VerifyLedgerResponse", FieldClass::kSteward, "head_hash"},
+};
+
+}  // namespace sotto::api
+
+#endif  // SOTTO_SERVER_API_FIELD_TABLE_H_

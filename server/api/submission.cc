@@ -1,0 +1,152 @@
+#include "server/api/submission.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/dataset/token_file.h"
+#include "common/spec/violation.h"
+#include "server/api/dataset_facts.h"
+#include "server/api/errors.h"
+#include "server/api/wait_for.h"
+
+namespace sotto::api {
+namespace {
+
+constexpr absl::string_view kEvaluationField = "data.public_evaluation_file";
+
+ledger::ReservationRequest ReservationFor(const v1::JobPlan& plan, bool steward) {
+  const v1::PrivacyPlan& privacy = plan.privacy();
+  ledger::ReservationRequest request;
+  request.dataset = plan.dataset().name();
+  request.steps = privacy.charged_steps();
+  request.steward_override = steward && privacy.not_private() && plan.dataset().budgeted();
+  if (privacy.not_private() || !plan.dataset().budgeted()) return request;
+  request.step_charge.units.assign(privacy.step_charge().begin(), privacy.step_charge().end());
+  if (request.steps > 0) {
+    request.step_charge.truncation_delta =
+        privacy.truncation_delta() / static_cast<double>(request.steps);
+  }
+  return request;
+}
+
+absl::Status StewardRequiredError(const v1::DatasetFacts& dataset) {
+  return WithReason(
+      absl::PermissionDeniedError(absl::StrCat(
+          "dataset \"", dataset.name(),
+          "\" has a privacy budget and the job is not private: only a data steward may submit it "
+          "(--steward), and the ledger records it")),
+      "STEWARD_REQUIRED", {{"dataset", dataset.name()}});
+}
+
+// Planning's violations as details of the API's own kind.
+absl::Status WithBadRequest(const absl::Status& status) {
+  const std::vector<spec::Violation> violations = spec::ViolationsOf(status);
+  if (violations.empty()) return status;
+  std::vector<FieldViolation> fields;
+  for (const spec::Violation& violation : violations) {
+    fields.push_back(
+        {violation.field, violation.value.empty()
+                              ? violation.rule
+                              : absl::StrCat(violation.rule, ", but is ", violation.value)});
+  }
+  return BadRequestError(fields);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::SubmitJobResponse> Submission::Run(const v1::SubmitJobRequest& request) {
+  ASSIGN_OR_RETURN(const v1::JobPlan plan, MakePlan(request.spec(), request.steward()));
+  RETURN_IF_ERROR(CheckEvaluationFile(plan));
+  if (request.validate_only()) return Validate(plan, request.steward());
+  return Admit(plan, request);
+}
+
+absl::StatusOr<v1::JobPlan> Submission::MakePlan(const v1::JobSpec& spec, bool steward) {
+  v1::DatasetFacts facts;
+  if (!spec.data().dataset().empty()) {  // Else planning lists it with the other broken rules.
+    ASSIGN_OR_RETURN(const v1::Dataset dataset,
+                     WaitFor<absl::StatusOr<v1::Dataset>>([&](auto done) {
+                       options_.datasets->Get(spec.data().dataset(), std::move(done));
+                     }));
+    facts = FactsOf(dataset);
+  }
+  if (spec.privacy().not_private() && facts.budgeted() && !steward) {
+    return StewardRequiredError(facts);
+  }
+  absl::StatusOr<v1::JobPlan> plan =
+      planning::Plan(spec, facts, options_.host, {.data_steward = steward});
+  if (!plan.ok()) return WithBadRequest(plan.status());
+  return plan;
+}
+
+absl::Status Submission::CheckEvaluationFile(const v1::JobPlan& plan) {
+  const std::string& path = plan.spec().data().public_evaluation_file();
+  if (path.empty()) return absl::OkStatus();
+  auto violation = [&](absl::string_view description) {
+    return BadRequestError({{std::string(kEvaluationField), std::string(description)}});
+  };
+  if (path[0] != '/') {
+    return violation(
+        absl::StrCat("must be an absolute path on the coordinator's host, but is ", path));
+  }
+  absl::StatusOr<std::unique_ptr<dataset::TokenFile>> file = dataset::TokenFile::Open(path);
+  if (!file.ok()) return violation(file.status().message());
+  const absl::Status valid = (*file)->Validate(dataset::TokenFile::Audience::kSteward);
+  if (!valid.ok()) return violation(valid.message());
+  if ((*file)->header().vocabulary_size > plan.spec().model().gpt2().vocabulary_size()) {
+    return violation(absl::StrCat("must hold tokens of the model's vocabulary of ",
+                                  plan.spec().model().gpt2().vocabulary_size(), ", but has one of ",
+                                  (*file)->header().vocabulary_size));
+  }
+  ASSIGN_OR_RETURN(const std::optional<std::string> registered,
+                   WaitFor<absl::StatusOr<std::optional<std::string>>>([&](auto done) {
+                     options_.datasets->FindContent((*file)->HexSha256(), std::move(done));
+                   }));
+  if (!registered.has_value()) return absl::OkStatus();
+  return violation(absl::StrCat("must be public, but its content is registered as dataset \"",
+                                *registered, "\""));
+}
+
+absl::StatusOr<v1::SubmitJobResponse> Submission::Validate(const v1::JobPlan& plan, bool steward) {
+  ASSIGN_OR_RETURN(const v1::Dataset dataset, WaitFor<absl::StatusOr<v1::Dataset>>([&](auto done) {
+                     options_.datasets->CheckReserve(ReservationFor(plan, steward),
+                                                     std::move(done));
+                   }));
+  v1::SubmitJobResponse response;
+  ASSIGN_OR_RETURN(*response.mutable_schedule(), planning::ScheduleText(plan));
+  v1::Job& job = *response.mutable_job();
+  job.set_name(plan.spec().name());
+  *job.mutable_plan() = plan;
+  if (plan.privacy().not_private()) return response;
+  ASSIGN_OR_RETURN(const planning::CrashCost crash, planning::CostOfCrash(plan));
+  job.mutable_plan()->add_notes(absl::StrCat("a crash re-runs at most ", crash.steps,
+                                             " steps, which costs at most ", crash.epsilon,
+                                             " more in epsilon"));
+  if (dataset.budgeted()) {
+    job.mutable_plan()->add_notes(absl::StrCat("budget of \"", dataset.name(),
+                                               "\" before this job: ", dataset.left_epsilon(),
+                                               " of ", dataset.budget().epsilon(), " left"));
+  }
+  return response;
+}
+
+absl::StatusOr<v1::SubmitJobResponse> Submission::Admit(const v1::JobPlan& plan,
+                                                        const v1::SubmitJobRequest& request) {
+  scheduler::AdmitRequest admit;
+  admit.plan = plan;
+  admit.request_id = request.request_id();
+  admit.steward = request.steward();
+  ASSIGN_OR_RETURN(scheduler::AdmitResult result,
+                   WaitFor<absl::StatusOr<scheduler::AdmitResult>>([&](auto done) {
+                     options_.scheduler->Admit(std::move(admit), std::move(done));
+                   }));
+  v1::SubmitJobResponse response;
+  *response.mutable_job() = std::move(result.job);
+  response.set_existing(result.existing);
+  return response;
+}
+
+}  // namespace sotto::api

@@ -1,0 +1,45 @@
+// From a submitted spec to an admitted job.
+#ifndef SOTTO_SERVER_API_SUBMISSION_H_
+#define SOTTO_SERVER_API_SUBMISSION_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "proto/sotto/v1/job_service.pb.h"
+#include "proto/sotto/v1/plan.pb.h"
+#include "server/ledger/dataset_registry.h"
+#include "server/planning/planner.h"
+#include "server/scheduler/scheduler.h"
+
+namespace sotto::api {
+
+// Externally synchronised; its one method blocks.
+class Submission {
+ public:
+  struct Options {
+    // These outlive the object.
+    ledger::DatasetRegistry* datasets = nullptr;
+    scheduler::Scheduler* scheduler = nullptr;
+    planning::HostFacts host;
+  };
+
+  explicit Submission(const Options& options) : options_(options) {}
+
+  // Plans, checks and, unless validate_only, admits the job. The caller's role was checked. Errors
+  // are SubmitJob's.
+  absl::StatusOr<v1::SubmitJobResponse> Run(const v1::SubmitJobRequest& request);
+
+ private:
+  absl::StatusOr<v1::JobPlan> MakePlan(const v1::JobSpec& spec, bool steward);
+  // The public evaluation file must exist, be whole, and not hold a registered dataset's records.
+  absl::Status CheckEvaluationFile(const v1::JobPlan& plan);
+  absl::StatusOr<v1::SubmitJobResponse> Validate(const v1::JobPlan& plan, bool steward);
+  absl::StatusOr<v1::SubmitJobResponse> Admit(const v1::JobPlan& plan,
+                                              const v1::SubmitJobRequest& request);
+
+  const Options options_;
+};
+
+}  // namespace sotto::api
+
+#endif  // SOTTO_SERVER_API_SUBMISSION_H_
