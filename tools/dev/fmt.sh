@@ -26,7 +26,7 @@ complain() {
 complain $'\t' "BUILD files are indented with spaces" "${builds[@]}"
 complain '[[:space:]]+$' "no spaces at the end of a line" "${builds[@]}"
 complain '^(cc_library|cc_binary|cc_test)\(' "BUILD files of the project use the rules of //bazel:defs.bzl" \
-  $(printf '%s\n' "${builds[@]}" | grep -v '^third_party/')
+  $(printf '%s\n' "${builds[@]}" | grep -vE '^third_party/|[.]bzl$')
 for build in "${builds[@]}"; do
   case $build in
     third_party/*/WORKSPACE | *.bzl) continue ;;
