@@ -81,8 +81,9 @@ struct ScheduledOperation {
 struct ScheduleOptions {
   std::vector<int> stages;  // ModelDescription::stages
   Kept kept = Kept::kNothing;
-  int gathered_slots = 2;  // of blocks; more than there are blocks is the same as one for each
-  int gradient_slots = 2;  // of blocks
+  bool forward_only = false;  // evaluation: no backward, no gradients
+  int gathered_slots = 2;     // of blocks; more than there are blocks is the same as one for each
+  int gradient_slots = 2;     // of blocks
 };
 
 // Slot 0 is the root's own in both families; blocks use 1 to gathered_slots and 1 to

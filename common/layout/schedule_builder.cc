@@ -31,6 +31,7 @@ class Phases {
     visits_.clear();
     micro_batch_ = micro_batch;
     Forward();
+    if (options_.forward_only) return std::move(visits_);
     switch (options_.kept) {
       case Kept::kNothing:
         Backward(Operation::kWeightGrad);
@@ -261,6 +262,10 @@ CollectiveCounts ExpectedCollectives(const ScheduleOptions& options, int micro_b
   if (micro_batches == 0) return {};
   const int64_t blocks = static_cast<int64_t>(options.stages.size()) - 2;
   const int64_t resident = std::min<int64_t>(options.gathered_slots, blocks);
+  if (options.forward_only) {
+    return {.block_gathers = resident == blocks ? blocks : micro_batches * blocks,
+            .root_gathers = 1};
+  }
   int64_t first = 2 * blocks - resident;
   if (options.kept == Kept::kActivations && resident < blocks) first = 3 * blocks - resident;
   return {.block_gathers = micro_batches * (first - resident) + resident,

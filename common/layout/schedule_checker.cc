@@ -71,6 +71,7 @@ class Replay {
 
   absl::Status Backward(const ScheduledOperation& operation, bool norm) {
     RETURN_IF_ERROR(CheckStage(operation));
+    if (options_.forward_only) return Wrong("a backward in a forward-only schedule");
     if (forward_done_ != num_stages()) return Wrong("a backward before the forward is whole");
     const bool wants_norm = options_.kept != Kept::kNothing && !coefficients_;
     if (norm != wants_norm) return Wrong("norms or weight gradients at the wrong time");
@@ -133,6 +134,10 @@ class Replay {
   }
 
   absl::Status FinishMicroBatch() const {
+    if (options_.forward_only) {
+      if (forward_done_ != num_stages()) return Wrong("a forward is not whole");
+      return reduced_.empty() ? absl::OkStatus() : Wrong("a gradient without a backward");
+    }
     if (static_cast<int>(reduced_.size()) != num_stages() - 1)
       return Wrong("a unit was never reduced");
     for (int unit : gradients_) {

@@ -66,8 +66,9 @@ std::string PrintSchedule(const ExecutionSchedule& schedule) {
 absl::StatusOr<std::string> CanonicalScheduleText(const ScheduleOptions& options) {
   ASSIGN_OR_RETURN(const ExecutionSchedule schedule, BuildSchedule(options, /*micro_batches=*/2));
   return absl::StrCat("FULL_SHARD stages ", absl::StrJoin(options.stages, ","), " kept ",
-                      KeptName(options.kept), " gathered_slots ", options.gathered_slots,
-                      " gradient_slots ", options.gradient_slots, "\n", PrintSchedule(schedule));
+                      KeptName(options.kept), options.forward_only ? " forward_only" : "",
+                      " gathered_slots ", options.gathered_slots, " gradient_slots ",
+                      options.gradient_slots, "\n", PrintSchedule(schedule));
 }
 
 CollectiveCounts CountCollectives(const ExecutionSchedule& schedule, const FlatLayout& layout) {

@@ -48,6 +48,20 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::Values(1, 2, 3, 4, 5, 7, 12), ::testing::Values(1, 2, 3, 4, 9),
                        ::testing::Values(0, 1, 2, 5)));
 
+TEST(ScheduleTest, ForwardOnlyGathersEachBlockOncePerMicroBatch) {
+  for (int blocks : {1, 2, 3, 5}) {
+    for (int slots : {1, 2, 3, 5}) {
+      ScheduleOptions options = MakeOptions(blocks, Kept::kNothing, slots);
+      options.forward_only = true;
+      ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, 3));
+      EXPECT_OK(CheckSchedule(schedule)) << PrintSchedule(schedule);
+      CollectiveCounts counts = CountCollectives(schedule, MakeLayout(blocks, 4));
+      counts.bytes_received = 0;
+      EXPECT_EQ(counts, ExpectedCollectives(options, 3)) << PrintSchedule(schedule);
+    }
+  }
+}
+
 TEST(ScheduleTest, NextGatherIsIssuedBeforeTheCurrentCompute) {
   ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule,
                        BuildSchedule(MakeOptions(2, Kept::kNothing, 2), 1));

@@ -1,0 +1,70 @@
+// The only interpreter of an execution schedule (common/layout/execution_schedule.h).
+#ifndef SOTTO_WORKER_TRAIN_EXECUTOR_H_
+#define SOTTO_WORKER_TRAIN_EXECUTOR_H_
+
+#include <map>
+
+#include "ATen/core/Tensor.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/layout/execution_schedule.h"
+#include "worker/dp/gradient_pass.h"
+#include "worker/dp/private_statistics.h"
+#include "worker/fsdp/sharded_parameters.h"
+#include "worker/models/model.h"
+
+namespace sotto::train {
+
+// Trainer thread only. Every rank calls the same methods with the same number of micro-batches:
+// both are collective.
+class Executor {
+ public:
+  // The rank's micro-batch of this index, called once each, in order, when its turn comes.
+  using LoadMicroBatch = absl::FunctionRef<models::MicroBatch(int micro_batch)>;
+  using VisitLosses =
+      absl::FunctionRef<void(const models::MicroBatch&, const at::Tensor& losses_B)>;
+
+  // Borrows its arguments. `options.forward_only` is false.
+  Executor(const layout::ScheduleOptions& options, models::Model& model,
+           fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass);
+
+  // Adds the micro-batches' clipped gradient sums, of all ranks, to the owners' gradient shards.
+  // Returns the private sums of this rank's examples. Errors: the communicator's; INTERNAL for a
+  // schedule that does not hold.
+  absl::StatusOr<dp::PrivateStatistics> SumGradients(int micro_batches, LoadMicroBatch load);
+
+  // Forward only, for public data: hands each micro-batch's losses to `visit`.
+  absl::Status ComputeLosses(int micro_batches, LoadMicroBatch load, VisitLosses visit);
+
+ private:
+  // What flows from one operation to the next within a micro-batch.
+  struct Flow {
+    models::MicroBatch batch;
+    at::Tensor activations;   // output of the last stage that ran forward
+    at::Tensor losses_B;      // output of the last stage
+    at::Tensor output_grads;  // gradient of the next stage's output, backward
+  };
+
+  absl::StatusOr<const layout::ExecutionSchedule*> ScheduleFor(int micro_batches,
+                                                               bool forward_only);
+  // `finish` is called after each micro-batch's last operation.
+  absl::Status Execute(const layout::ExecutionSchedule& schedule, LoadMicroBatch load,
+                       VisitLosses finish);
+  absl::Status Perform(const layout::ScheduledOperation& operation, LoadMicroBatch load,
+                       Flow& flow);
+  void Forward(const layout::ScheduledOperation& operation, LoadMicroBatch load, Flow& flow);
+  void Backward(const layout::ScheduledOperation& operation, Flow& flow);
+  absl::Span<const at::Tensor> Gradients(const layout::ScheduledOperation& operation);
+
+  const layout::ScheduleOptions options_;
+  models::Model& model_;
+  fsdp::ShardedParameters& parameters_;
+  dp::GradientPass& gradient_pass_;
+  std::map<std::pair<bool, int>, layout::ExecutionSchedule>
+      schedules_;  // checked, by (forward_only, micro-batches)
+};
+
+}  // namespace sotto::train
+
+#endif  // SOTTO_WORKER_TRAIN_EXECUTOR_H_

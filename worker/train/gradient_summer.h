@@ -1,0 +1,51 @@
+// From a drawn batch to the sum of its clipped gradients.
+#ifndef SOTTO_WORKER_TRAIN_GRADIENT_SUMMER_H_
+#define SOTTO_WORKER_TRAIN_GRADIENT_SUMMER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "worker/data/record_loader.h"
+#include "worker/dp/clipped_sum.h"
+#include "worker/dp/sampler.h"
+#include "worker/fsdp/sharded_parameters.h"
+#include "worker/train/executor.h"
+
+namespace sotto::train {
+
+// Trainer thread only. The one place where clipping (dp) and sharding (fsdp) meet, and where a
+// ClippedSum is made.
+class GradientSummer {
+ public:
+  struct Options {
+    std::vector<int32_t> lengths;       // public padded lengths, ascending
+    int32_t micro_batch_size = 1;       // examples
+    int64_t minimum_micro_batches = 0;  // over all ranks; pad_to_cap
+    double clip_norm = 0;               // C: the sum's sensitivity
+  };
+
+  // Borrows all but the options.
+  GradientSummer(Options options, const data::RecordLoader& loader, Executor& executor,
+                 fsdp::ShardedParameters& parameters);
+
+  // Micro-batches are a function of the batch alone; micro-batch j runs on rank j mod W and all
+  // ranks run the same number. The sum lives in the gradient shards until the next call.
+  // Collective: all ranks, the same batch. Guarantee: with the executor's gradient pass clipping at
+  // C', the sum's L2 sensitivity to one example is clip_norm.
+  absl::StatusOr<dp::ClippedSum> SumClippedGradients(const dp::Batch& batch);
+
+ private:
+  const Options options_;
+  const data::RecordLoader& loader_;
+  Executor& executor_;
+  fsdp::ShardedParameters& parameters_;
+};
+
+// The loader's tensors as the models take them.
+models::MicroBatch LoadForModel(const data::RecordLoader& loader,
+                                const data::PlannedMicroBatch& planned);
+
+}  // namespace sotto::train
+
+#endif  // SOTTO_WORKER_TRAIN_GRADIENT_SUMMER_H_

@@ -1,0 +1,107 @@
+#include "worker/train/train_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "worker/train/agreement.h"
+
+namespace sotto::train {
+namespace {
+
+// Weight of the latest step in the smoothed seconds per step.
+constexpr double kLatestWeight = 0.2;
+
+}  // namespace
+
+absl::StatusOr<TrainLoop::Outcome> TrainLoop::Run() {
+  RETURN_IF_ERROR(RestoreOrInitialize());
+  if (completed_steps_ == 0) RETURN_IF_ERROR(Evaluate());
+  while (completed_steps_ < options_.end_step) {
+    const absl::Status status = RunStep();
+    if (absl::IsCancelled(status) && parts_.step.stop_cause().has_value()) {
+      return StopEarly(*parts_.step.stop_cause());
+    }
+    RETURN_IF_ERROR(status);
+    if (IsDue(options_.checkpoint_every_steps)) RETURN_IF_ERROR(Save());
+    if (IsDue(options_.evaluation_every_steps) && completed_steps_ < options_.end_step)
+      RETURN_IF_ERROR(Evaluate());
+  }
+  RETURN_IF_ERROR(Save());
+  RETURN_IF_ERROR(Evaluate());
+  return Outcome{.completed_steps = completed_steps_};
+}
+
+int64_t TrainLoop::started_steps() const {
+  return std::max(first_step_, parts_.step.started_steps());
+}
+
+absl::Status TrainLoop::RestoreOrInitialize() {
+  parts_.parameters.Initialize(options_.init_seed);
+  if (parts_.checkpointer == nullptr) return absl::OkStatus();
+  const absl::StatusOr<checkpoint::Checkpointer::Restored> restored =
+      parts_.checkpointer->Restore(State());
+  if (!restored.ok() && !absl::IsNotFound(restored.status())) return restored.status();
+  if (restored.ok()) {
+    first_step_ = completed_steps_ = saved_step_ = restored->step;
+    for (const std::string& note : restored->notes) parts_.observer.OnNote(note);
+    parts_.observer.OnNote(absl::StrCat("resumed at step ", restored->step));
+  }
+  return CheckRanksAgree(parts_.parameters.communicator(), "checkpoint to start from",
+                         absl::StrCat(saved_step_, " ", restored.ok() ? restored->directory : ""));
+}
+
+absl::Status TrainLoop::RunStep() {
+  const absl::Time begin = parts_.clock.Now();
+  ASSIGN_OR_RETURN(const dp::NoisedMetrics metrics, parts_.step.Run(completed_steps_));
+  const double seconds = absl::ToDoubleSeconds(parts_.clock.Now() - begin);
+  seconds_per_step_ = seconds_per_step_ == 0
+                          ? seconds
+                          : seconds_per_step_ + kLatestWeight * (seconds - seconds_per_step_);
+  parts_.observer.OnProgress(started_steps(), seconds_per_step_);
+  parts_.observer.OnStep(metrics, parts_.learning_rate.At(completed_steps_), seconds_per_step_);
+  ++completed_steps_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrainLoop::Outcome> TrainLoop::StopEarly(StopCause cause) {
+  if (cause != StopCause::kAbort) RETURN_IF_ERROR(Save());
+  if (cause == StopCause::kFinish) RETURN_IF_ERROR(Evaluate());
+  return Outcome{.stopped = cause, .completed_steps = completed_steps_};
+}
+
+// Between the barriers only rank 0 works: nobody goes on before the checkpoint counts.
+absl::Status TrainLoop::Save() {
+  if (parts_.checkpointer == nullptr || saved_step_ == completed_steps_) return absl::OkStatus();
+  comm::Communicator& communicator = parts_.parameters.communicator();
+  RETURN_IF_ERROR(parts_.checkpointer->WriteShard(completed_steps_, State()));
+  RETURN_IF_ERROR(communicator.Barrier());
+  if (communicator.rank() == 0) {
+    ASSIGN_OR_RETURN(const std::string directory, parts_.checkpointer->Commit(completed_steps_));
+    parts_.observer.OnCheckpoint(completed_steps_, directory);
+  }
+  saved_step_ = completed_steps_;
+  return communicator.Barrier();
+}
+
+absl::Status TrainLoop::Evaluate() {
+  if (parts_.evaluator == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const double loss, parts_.evaluator->MeanLoss());
+  parts_.observer.OnEvaluation(completed_steps_, loss);
+  return absl::OkStatus();
+}
+
+std::vector<checkpoint::ShardState> TrainLoop::State() {
+  const layout::ModelDescription& model = parts_.parameters.model();
+  std::vector<checkpoint::ShardState> state;
+  for (int unit = 0; unit < static_cast<int>(model.units.size()); ++unit) {
+    state.push_back({model.units[unit].name, "master", parts_.parameters.MasterShard(unit)});
+  }
+  for (const optim::StateTensor& tensor : parts_.optimizer.State()) {
+    state.push_back({model.units[tensor.unit].name, tensor.name, tensor.values});
+  }
+  return state;
+}
+
+}  // namespace sotto::train
