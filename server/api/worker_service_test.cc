@@ -50,6 +50,9 @@ class RecordingScheduler : public scheduler::Scheduler {
     channels_.erase(id);
     ++detached_;
   }
+  void RecordStewardView(std::string, std::string, std::function<void(absl::Status)>) override {
+    ADD_FAILURE() << "not a worker's call";
+  }
   scheduler::SlotsInfo Slots() const override { return {}; }
 
   void Refuse(absl::Status refusal) {
