@@ -29,7 +29,7 @@ prepare_data() {
     [[ ${file##*/} == *.* ]] || inputs+=("$file")
   done
   [ "${#inputs[@]}" -gt 0 ] || die "no records in /usr/share/games/fortunes: is the package fortunes installed?"
-  sotto data prepare "${inputs[@]}" --format percent --max_length 128 --output "$DEMO/fortunes.tokens" \
+  sotto data prepare "${inputs[@]}" --format percent --max_length 128 --out "$DEMO/fortunes.tokens" \
     --holdout_every 16 --holdout "$DEMO/heldout.tokens"
 }
 
@@ -93,7 +93,7 @@ sotto dataset show fortunes
 
 step "Done. What to run next"
 cat <<TEXT
-  bin/sotto --state_dir=$STATE export $id --output $DEMO/model     the model in Hugging Face's layout
+  bin/sotto --state_dir=$STATE export $id --out $DEMO/model     the model in Hugging Face's layout
   bin/sotto --state_dir=$STATE ledger show                      every charge
   bin/sotto epsilon --noise_multiplier 1 --sampling_rate 0.01 --steps 1000 --delta 1e-6
   ./dev up, then your own data: README.md, "Your own job"
