@@ -1,0 +1,88 @@
+#include "client/cli/context.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+
+namespace sotto::cli {
+namespace {
+
+constexpr absl::Duration kConnectTimeout = absl::Seconds(5);
+// A socket on this host answers at once, or its coordinator is gone.
+constexpr absl::Duration kProbeTimeout = absl::Seconds(1);
+
+absl::StatusOr<std::string> PublishedAddress(const std::string& state_dir) {
+  ASSIGN_OR_RETURN(std::string address, ReadFile(absl::StrCat(state_dir, "/address")));
+  return std::string(absl::StripAsciiWhitespace(address));
+}
+
+}  // namespace
+
+void Context::Finish(const absl::Status& status) {
+  if (status.ok()) return;
+  err << "sotto: " << status.message() << std::endl;
+  exit_code = client::ExitCodeOf(status);
+}
+
+absl::StatusOr<Session> Context::Connect() {
+  Session session;
+  std::string target = address;
+  if (target.empty()) {
+    absl::StatusOr<std::string> published = PublishedAddress(StateDir());
+    if (!published.ok()) {
+      return absl::UnavailableError(
+          absl::StrCat("no coordinator runs on ", StateDir(),
+                       ": start one (`sotto-coordinator --state_dir=...`, `./dev up`), name one "
+                       "with --address, or use `sotto run`"));
+    }
+    target = *published;
+  }
+  ASSIGN_OR_RETURN(session.client, client::JobClient::Connect(target, kConnectTimeout));
+  return session;
+}
+
+absl::StatusOr<Session> Context::ConnectOrStart(int slots) {
+  if (!address.empty()) return Connect();
+  Session session;
+  if (absl::StatusOr<std::string> published = PublishedAddress(StateDir()); published.ok()) {
+    absl::StatusOr<std::unique_ptr<client::JobClient>> running =
+        client::JobClient::Connect(*published, kProbeTimeout);
+    if (running.ok()) {
+      session.client = *std::move(running);
+      return session;
+    }
+  }
+  ASSIGN_OR_RETURN(session.process,
+                   client::CoordinatorProcess::Start(
+                       {.executable = "", .state_dir = StateDir(), .slots = slots}));
+  ASSIGN_OR_RETURN(session.client,
+                   client::JobClient::Connect(session.process->address(), kConnectTimeout));
+  return session;
+}
+
+void Context::PrintJson(const google::protobuf::Message& message) {
+  out << ToJson(message, output == OutputFormat::kJson) << std::endl;
+}
+
+std::string Context::StateDir() const {
+  return state_dir.empty() ? client::DefaultStateDir() : state_dir;
+}
+
+std::string ToJson(const google::protobuf::Message& message, bool is_indented) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = is_indented;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  SOTTO_CHECK(status.ok()) << status.ToString();  // Our messages hold no Any that could be unknown.
+  return std::string(absl::StripTrailingAsciiWhitespace(json));
+}
+
+}  // namespace sotto::cli

@@ -1,0 +1,76 @@
+// sotto data prepare: text to a token file.
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_format.h"
+#include "client/cli/verbs.h"
+#include "client/prepare/prepare.h"
+#include "common/base/status_macros.h"
+#include "nlohmann/json.hpp"
+
+namespace sotto::cli {
+namespace {
+
+struct DataOptions {
+  client::PrepareOptions prepare;
+  std::string format = "lines";
+};
+
+nlohmann::ordered_json ToJsonObject(const client::PreparedFile& file) {
+  return {{"path", file.path},
+          {"sha256", file.sha256},
+          {"records", file.records},
+          {"truncated_records", file.truncated_records}};
+}
+
+void Print(const client::PreparedFile& file, const char* what, Context& context) {
+  context.out << absl::StrFormat("%s %s: %d records (%d cut to the length), sha256 %s\n", what,
+                                 file.path, file.records, file.truncated_records, file.sha256);
+}
+
+absl::Status PrepareData(DataOptions& options, Context& context) {
+  ASSIGN_OR_RETURN(options.prepare.reader.format, client::ParseRecordFormat(options.format));
+  ASSIGN_OR_RETURN(const client::Prepared prepared, client::Prepare(options.prepare));
+  const bool has_holdout = !prepared.holdout.path.empty();
+  if (context.IsMachineReadable()) {
+    nlohmann::ordered_json document = {{"dataset", ToJsonObject(prepared.dataset)}};
+    if (has_holdout) document["holdout"] = ToJsonObject(prepared.holdout);
+    context.out << document.dump(context.output == OutputFormat::kJson ? 2 : -1) << std::endl;
+    return absl::OkStatus();
+  }
+  Print(prepared.dataset, "dataset", context);
+  if (has_holdout) Print(prepared.holdout, "public", context);
+  context.out << std::flush;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddDataVerb(CLI::App& app, Context& context) {
+  auto options = std::make_shared<DataOptions>();
+  CLI::App* data = app.add_subcommand("data", "Prepare data");
+  data->require_subcommand(1);
+  CLI::App* verb = data->add_subcommand(
+      "prepare", "Turn text into a token file of bytes; one record is one privacy unit");
+  verb->footer(
+      "Example: sotto data prepare notes.txt --format percent --max_length 256 --out notes.tokens\n"
+      "             --holdout public.tokens --holdout_every 20");
+  verb->add_option("inputs", options->prepare.inputs, "text files")->required();
+  verb->add_option("--format", options->format, "lines, percent, jsonl or csv")
+      ->capture_default_str();
+  verb->add_option("--column", options->prepare.reader.column,
+                   "csv: the text's column; jsonl: the text's field")
+      ->capture_default_str();
+  verb->add_option("--max_length", options->prepare.max_length,
+                   "tokens of a record at most, its end included; longer ones are cut and counted")
+      ->required();
+  verb->add_option("--out", options->prepare.output, "token file to write")->required();
+  verb->add_option("--holdout", options->prepare.holdout,
+                   "public token file for evaluation, split off the records");
+  verb->add_option("--holdout_every", options->prepare.holdout_every,
+                   "every so-manieth record goes to the public file");
+  verb->callback([options, &context] { context.Finish(PrepareData(*options, context)); });
+}
+
+}  // namespace sotto::cli

@@ -1,0 +1,181 @@
+#include "client/cli/program.h"
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_split.h"
+#include "client/cli/plan_text.h"
+#include "client/cli/table.h"
+#include "common/base/files.h"
+#include "common/base/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace sotto::cli {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+struct Outcome {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+class ProgramTest : public ::testing::Test {
+ protected:
+  ProgramTest() : directory_(*MakeTempDir(::testing::TempDir() + "/program-")) {}
+
+  Outcome Run(std::vector<std::string> arguments) {
+    std::ostringstream out;
+    std::ostringstream err;
+    Context context{.out = out, .err = err};
+    // No coordinator of the machine is ever asked.
+    arguments.insert(arguments.begin(), "--state_dir=" + directory_ + "/state");
+    const int code = RunProgram(std::move(arguments), context);
+    return {.code = code, .out = out.str(), .err = err.str()};
+  }
+  std::string Write(const std::string& name, const std::string& content) {
+    const std::string path = directory_ + "/" + name;
+    EXPECT_OK(AtomicWriteFile(path, content));
+    return path;
+  }
+
+  const std::string directory_;
+};
+
+TEST_F(ProgramTest, EpsilonAnswersOfflineAsJson) {
+  const Outcome outcome = Run({"epsilon", "--noise_multiplier", "1", "--sampling_rate", "0.01",
+                               "--steps", "1000", "--delta", "1e-5", "--output", "json"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const auto document = nlohmann::json::parse(outcome.out);
+  // Truth 1.8282367, the best RDP bound 2.10.
+  EXPECT_GE(document["epsilon"], 1.8282367);
+  EXPECT_LE(document["epsilon"], 2.11);
+}
+
+TEST_F(ProgramTest, SigmaReachesTheEpsilonThatWasAsked) {
+  const Outcome outcome = Run({"--output", "jsonl", "sigma", "--epsilon", "3", "--sampling_rate",
+                               "0.01", "--steps", "1000", "--delta", "1e-5"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const auto document = nlohmann::json::parse(outcome.out);
+  EXPECT_GT(document["noise_multiplier"], 0.5);
+  EXPECT_LE(document["epsilon"], 3);
+  EXPECT_GT(document["epsilon"], 2.99);
+}
+
+TEST_F(ProgramTest, WrongNumbersNameTheValueAndExitWithUsage) {
+  const Outcome outcome = Run({"epsilon", "--noise_multiplier", "-1", "--sampling_rate", "2",
+                               "--steps", "0", "--delta", "1e-5"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.out, IsEmpty());
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("noise_multiplier"), HasSubstr("-1"),
+                                 HasSubstr("sampling_rate"), HasSubstr("steps")));
+}
+
+TEST_F(ProgramTest, WithoutACoordinatorTheErrorSaysWhatToDo) {
+  for (const char* verb :
+       {"list", "get job-1", "watch job-1", "wait job-1", "cancel job-1", "logs job-1"}) {
+    const Outcome outcome = Run(absl::StrSplit(verb, ' '));
+    EXPECT_EQ(outcome.code, 4) << verb;
+    EXPECT_THAT(outcome.err, HasSubstr("sotto run")) << verb;
+  }
+}
+
+TEST_F(ProgramTest, AnAddressWhereNobodyListensIsUnreachable) {
+  const Outcome outcome = Run({"list", "--address", "unix:" + directory_ + "/no.sock"});
+  EXPECT_EQ(outcome.code, 4);
+  EXPECT_THAT(outcome.err, HasSubstr("no.sock"));
+}
+
+TEST_F(ProgramTest, EveryVerbHasHelpWithAnExample) {
+  for (const char* verb :
+       {"run", "submit", "plan", "watch", "wait", "list", "get", "cancel", "logs", "export",
+        "data prepare", "dataset add", "dataset list", "dataset show", "ledger show",
+        "ledger verify", "epsilon", "sigma", "version"}) {
+    std::vector<std::string> arguments = absl::StrSplit(verb, ' ');
+    arguments.push_back("--help");
+    const Outcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.code, 0) << verb;
+    EXPECT_THAT(outcome.out, HasSubstr(std::string("Example: sotto ") + verb)) << verb;
+  }
+}
+
+TEST_F(ProgramTest, UnknownVerbsAndOptionsAreUsageErrors) {
+  EXPECT_EQ(Run({}).code, 2);
+  EXPECT_EQ(Run({"frobnicate"}).code, 2);
+  EXPECT_EQ(Run({"list", "--frobnicate"}).code, 2);
+  EXPECT_EQ(Run({"list", "--output", "xml"}).code, 2);
+  EXPECT_EQ(Run({"submit"}).code, 2);
+}
+
+TEST_F(ProgramTest, AMalformedSpecIsRefusedBeforeAnyCoordinatorIsAsked) {
+  const Outcome outcome = Run({"submit", Write("job.yaml", "name: a\nname: b\nmodle: {}\n")});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("job.yaml"), HasSubstr("line 2"), HasSubstr("line 3"),
+                                 HasSubstr("modle")));
+}
+
+TEST_F(ProgramTest, AMissingSpecIsNotFound) {
+  const Outcome outcome = Run({"submit", directory_ + "/none.yaml"});
+  EXPECT_EQ(outcome.code, 7);
+  EXPECT_THAT(outcome.err, HasSubstr("none.yaml"));
+}
+
+TEST_F(ProgramTest, DataPrepareReportsWhatItWrote) {
+  const std::string input = Write("in.txt", "one\n%\ntwo\n%\nthree\n");
+  const Outcome outcome = Run({"data", "prepare", input, "--format", "percent", "--max_length", "4",
+                               "--out", directory_ + "/out.tokens", "--output", "json"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const auto document = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(document["dataset"]["records"], 3);
+  EXPECT_EQ(document["dataset"]["truncated_records"], 1);
+  EXPECT_EQ(document["dataset"]["sha256"].get<std::string>().size(), 64);
+  EXPECT_FALSE(document.contains("holdout"));
+}
+
+TEST_F(ProgramTest, DataPrepareRefusesAnUnknownFormat) {
+  const Outcome outcome = Run({"data", "prepare", Write("in.txt", "a\n"), "--format", "parquet",
+                               "--max_length", "4", "--out", directory_ + "/o"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("parquet"), HasSubstr("jsonl")));
+}
+
+TEST_F(ProgramTest, ExportNeedsExactlyOneSource) {
+  const Outcome outcome = Run({"export", "--out", directory_ + "/model"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--checkpoint"));
+}
+
+TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {
+  Table table({"A", "LONG"});
+  table.AddRow({"xyz", "1"});
+  EXPECT_EQ(table.ToString(), "A    LONG\nxyz  1\n");
+}
+
+TEST(PlanTextTest, SaysWhatIsChargedAndPromised) {
+  v1::JobPlan plan;
+  plan.mutable_privacy()->set_epsilon(2.5);
+  plan.mutable_privacy()->set_delta(1e-6);
+  plan.mutable_privacy()->set_planned_steps(40);
+  plan.mutable_privacy()->set_charged_steps(44);
+  plan.mutable_privacy()->set_reserved_epsilon(2.75);
+  const std::string text = PlanText(plan);
+  EXPECT_THAT(text, HasSubstr("2.5 at delta 1e-06 after 40 steps"));
+  EXPECT_THAT(text, HasSubstr("epsilon 2.75 for 44 steps, 4 of them a reserve"));
+  EXPECT_THAT(text, HasSubstr("at most epsilon = 2.5"));
+  EXPECT_THAT(text, Not(HasSubstr("not private")));
+}
+
+TEST(PlanTextTest, BytesHaveTheirUnit) {
+  EXPECT_EQ(BytesText(999), "999 B");
+  EXPECT_EQ(BytesText(1250000), "1.2 MB");
+}
+
+}  // namespace
+}  // namespace sotto::cli

@@ -1,0 +1,44 @@
+// From text files to a token file, and a public one split off it.
+#ifndef SOTTO_CLIENT_PREPARE_PREPARE_H_
+#define SOTTO_CLIENT_PREPARE_PREPARE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/prepare/record_reader.h"
+
+namespace sotto::client {
+
+struct PrepareOptions {
+  std::vector<std::string> inputs;  // files, read in this order
+  RecordReaderOptions reader;
+  std::string output;
+  int32_t max_length = 0;  // tokens per record, the end of record included; longer ones are cut
+
+  // Every `holdout_every`-th record goes to the public file instead: it will not be in the dataset
+  // that is registered. 0: none.
+  int64_t holdout_every = 0;
+  std::string holdout;
+};
+
+struct PreparedFile {
+  std::string path;
+  std::string sha256;
+  int64_t records = 0;
+  int64_t truncated_records = 0;
+};
+
+struct Prepared {
+  PreparedFile dataset;
+  PreparedFile holdout;  // path empty: none
+};
+
+// INVALID_ARGUMENT: options, or an input that is not of its format (names the file and the line).
+// NOT_FOUND: an input. Nothing is written unless every input could be read.
+absl::StatusOr<Prepared> Prepare(const PrepareOptions& options);
+
+}  // namespace sotto::client
+
+#endif  // SOTTO_CLIENT_PREPARE_PREPARE_H_

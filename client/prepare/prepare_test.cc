@@ -1,0 +1,167 @@
+#include "client/prepare/prepare.h"
+
+#include <string>
+#include <vector>
+
+#include "client/prepare/byte_tokenizer.h"
+#include "client/prepare/csv.h"
+#include "client/prepare/record_reader.h"
+#include "common/base/files.h"
+#include "common/base/status_matchers.h"
+#include "common/dataset/token_file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace sotto::client {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::vector<std::string> TextsOf(absl::string_view content, const RecordReaderOptions& options) {
+  auto records = ReadRecords(content, options);
+  EXPECT_OK(records);
+  std::vector<std::string> texts;
+  if (records.ok()) {
+    for (const TextRecord& record : *records) texts.push_back(record.prompt + "|" + record.text);
+  }
+  return texts;
+}
+
+TEST(RecordReaderTest, LinesLeaveBlankOnesOutAndTakeWindowsEndings) {
+  EXPECT_THAT(TextsOf("a b\r\n\n  \nc", {}), ElementsAre("|a b", "|c"));
+}
+
+TEST(RecordReaderTest, PercentRecordsSpanLines) {
+  EXPECT_THAT(TextsOf("one\ntwo\n%\n%\nthree %\n%\n", {.format = RecordFormat::kPercent}),
+              ElementsAre("|one\ntwo", "|three %"));
+}
+
+TEST(RecordReaderTest, JsonlTakesTextOrPromptAndCompletion) {
+  EXPECT_THAT(TextsOf("{\"text\": \"a\"}\n\n{\"prompt\": \"q\", \"completion\": \"r\"}\n",
+                      {.format = RecordFormat::kJsonl}),
+              ElementsAre("|a", "q|r"));
+}
+
+TEST(RecordReaderTest, CsvTakesAColumnWithQuotesCommasAndLineBreaks) {
+  EXPECT_THAT(TextsOf("id,body\n1,\"a, \"\"b\"\"\nc\"\n2,plain\n",
+                      {.format = RecordFormat::kCsv, .column = "body"}),
+              ElementsAre("|a, \"b\"\nc", "|plain"));
+}
+
+struct BadInput {
+  const char* name;
+  RecordFormat format;
+  const char* content;
+  const char* message;
+};
+class BadInputTest : public ::testing::TestWithParam<BadInput> {};
+
+TEST_P(BadInputTest, NamesTheLineAndNeverTheText) {
+  EXPECT_THAT(ReadRecords(GetParam().content, {.format = GetParam().format}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr(GetParam().message), Not(HasSubstr("secret")))));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    RecordReader, BadInputTest,
+    ::testing::Values(BadInput{"NotJson", RecordFormat::kJsonl, "{\"text\": \"a\"}\nsecret\n",
+                               "line 2: must be one JSON object"},
+                      BadInput{"NoText", RecordFormat::kJsonl, "{\"txt\": \"secret\"}\n",
+                               "line 1: field \"text\" is missing"},
+                      BadInput{"NotAString", RecordFormat::kJsonl, "{\"text\": 3}\n",
+                               "line 1: field \"text\" must be a string"},
+                      BadInput{"NoPrompt", RecordFormat::kJsonl, "{\"completion\": \"secret\"}\n",
+                               "field \"prompt\" is missing"},
+                      BadInput{"NoHeader", RecordFormat::kCsv, "", "header"},
+                      BadInput{"NoColumn", RecordFormat::kCsv, "a,b\n1,2\n", "column \"text\""},
+                      BadInput{"RaggedRow", RecordFormat::kCsv, "text,b\n1,2\nsecret\n",
+                               "line 3: has 1 cells, but the header has 2"},
+                      BadInput{"OpenQuote", RecordFormat::kCsv, "text\n\"secret\n\n",
+                               "line 2: a quote that never ends"},
+                      BadInput{"TextAfterQuote", RecordFormat::kCsv, "text\n\"a\"secret\n",
+                               "line 2: text after a closing quote"},
+                      BadInput{"StrayQuote", RecordFormat::kCsv, "text\nsecret\"\n",
+                               "line 2: a quote inside"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(ByteTokenizerTest, ThePromptIsSeenButNotScored) {
+  const TokenizedRecord record = TokenizeBytes({.prompt = "ab", .text = "\xff"});
+  EXPECT_THAT(record.tokens, ElementsAre('a', 'b', 255, 256));
+  EXPECT_THAT(record.scored, ElementsAre(0, 0, 1, 1));
+}
+
+class PrepareTest : public ::testing::Test {
+ protected:
+  PrepareTest() : directory_(*MakeTempDir(::testing::TempDir() + "/prepare-")) {}
+
+  std::string Write(const std::string& name, absl::string_view content) {
+    const std::string path = directory_ + "/" + name;
+    EXPECT_OK(AtomicWriteFile(path, content));
+    return path;
+  }
+  PrepareOptions MakeOptions(const std::string& input) {
+    PrepareOptions options;
+    options.inputs = {input};
+    options.output = directory_ + "/out.tokens";
+    options.max_length = 4;
+    return options;
+  }
+
+  const std::string directory_;
+};
+
+TEST_F(PrepareTest, OverlongRecordsAreCutAndCounted) {
+  ASSERT_OK_AND_ASSIGN(Prepared prepared, Prepare(MakeOptions(Write("in", "abc\nabcd\n"))));
+  EXPECT_EQ(prepared.dataset.records, 2);
+  EXPECT_EQ(prepared.dataset.truncated_records, 1);
+  EXPECT_EQ(prepared.holdout.path, "");
+  ASSERT_OK_AND_ASSIGN(auto file, dataset::TokenFile::Open(prepared.dataset.path));
+  EXPECT_EQ(file->header().records, 2);
+  EXPECT_EQ(file->header().vocabulary_size, 257);
+}
+
+TEST_F(PrepareTest, EveryNthRecordIsHeldOutAndInNoOtherFile) {
+  PrepareOptions options = MakeOptions(Write("in", "a\nb\nc\nd\ne\n"));
+  options.holdout_every = 2;
+  options.holdout = directory_ + "/public.tokens";
+  ASSERT_OK_AND_ASSIGN(Prepared prepared, Prepare(options));
+  EXPECT_EQ(prepared.dataset.records, 3);
+  EXPECT_EQ(prepared.holdout.records, 2);
+  EXPECT_NE(prepared.dataset.sha256, prepared.holdout.sha256);
+}
+
+TEST_F(PrepareTest, AWrongInputNamesItsFileAndWritesNothing) {
+  PrepareOptions options = MakeOptions(Write("bad.jsonl", "nonsense\n"));
+  options.reader.format = RecordFormat::kJsonl;
+  EXPECT_THAT(Prepare(options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("bad.jsonl: line 1:")));
+  EXPECT_THAT(ReadFile(options.output), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(PrepareTest, MissingInputIsNotFound) {
+  EXPECT_THAT(Prepare(MakeOptions(directory_ + "/none")),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("none")));
+}
+
+TEST_F(PrepareTest, OptionsAreChecked) {
+  const std::string input = Write("in", "a\nb\n");
+  PrepareOptions short_records = MakeOptions(input);
+  short_records.max_length = 1;
+  EXPECT_THAT(Prepare(short_records),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--max_length")));
+  PrepareOptions no_name = MakeOptions(input);
+  no_name.holdout_every = 2;
+  EXPECT_THAT(Prepare(no_name),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("need each other")));
+  PrepareOptions too_rare = MakeOptions(input);
+  too_rare.holdout_every = 3;
+  too_rare.holdout = directory_ + "/public";
+  EXPECT_THAT(Prepare(too_rare),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("leaves no record")));
+}
+
+}  // namespace
+}  // namespace sotto::client

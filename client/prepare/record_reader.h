@@ -1,0 +1,36 @@
+// Splits input files into records.
+#ifndef SOTTO_CLIENT_PREPARE_RECORD_READER_H_
+#define SOTTO_CLIENT_PREPARE_RECORD_READER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "client/prepare/text_record.h"
+
+namespace sotto::client {
+
+enum class RecordFormat {
+  kLines,    // one record a line
+  kPercent,  // records separated by lines that hold one "%", as in fortune files
+  kJsonl,    // one JSON object a line: {"text": ...} or {"prompt": ..., "completion": ...}
+  kCsv,      // RFC 4180 with a header line; one column is the text
+};
+
+struct RecordReaderOptions {
+  RecordFormat format = RecordFormat::kLines;
+  std::string column = "text";  // kCsv: name of the text's column; kJsonl: name of the text's field
+};
+
+// The records of `content`, in order; records that hold only white space are left out.
+// INVALID_ARGUMENT: what is not of the format, with the line's number and never its text.
+absl::StatusOr<std::vector<TextRecord>> ReadRecords(absl::string_view content,
+                                                    const RecordReaderOptions& options);
+
+// "lines", "percent", "jsonl", "csv". INVALID_ARGUMENT lists them.
+absl::StatusOr<RecordFormat> ParseRecordFormat(absl::string_view name);
+
+}  // namespace sotto::client
+
+#endif  // SOTTO_CLIENT_PREPARE_RECORD_READER_H_
