@@ -12,7 +12,7 @@ namespace sotto::accounting {
 namespace {
 
 constexpr double kSmallestNoise = 0.02;  // rdp.h is exact from here on
-constexpr double kLargestNoise = 1e6;
+constexpr double kLargestNoise = 1e4;
 constexpr double kRelativeTolerance = 1e-6;
 
 absl::Status CheckTarget(const CalibrationTarget& target) {

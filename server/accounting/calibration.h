@@ -17,7 +17,7 @@ struct CalibrationTarget {
 // The smallest noise multiplier at which `steps` steps cost at most the target, to 1e-6 relative.
 // Guarantee: EpsilonCurve of the result at `steps` gives at most target.epsilon.
 // About 50 ms. INVALID_ARGUMENT: a value out of range, named. OUT_OF_RANGE: not even a noise
-// multiplier of 1e6 is enough, or less than 0.02 would be.
+// multiplier of 1e4 is enough, or less than 0.02 would be.
 absl::StatusOr<double> CalibrateNoiseMultiplier(const CalibrationTarget& target, int64_t steps);
 
 // The largest number of steps that cost at most the target.

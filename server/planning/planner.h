@@ -1,0 +1,55 @@
+// From what a user asks for to what workers execute.
+#ifndef SOTTO_SERVER_PLANNING_PLANNER_H_
+#define SOTTO_SERVER_PLANNING_PLANNER_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/spec/violation.h"
+#include "proto/sotto/v1/plan.pb.h"
+#include "proto/sotto/v1/spec.pb.h"
+
+namespace sotto::planning {
+
+// What the coordinator may give away.
+struct HostFacts {
+  int slots = 1;                   // workers at most
+  int cores = 1;                   // shared by the ranks of a job
+  int64_t memory_bytes = 0;        // of the host
+  int64_t communicator_bytes = 0;  // largest memfd; 0: no limit but memory_bytes
+};
+
+struct PlanOptions {
+  bool data_steward = false;  // may run not-private jobs on data that has a budget
+};
+
+// Resolves every default, picks cap, noise, micro-batch size, lengths and memory, and proves that
+// the job can run. Pure: the same arguments give the same plan, byte for byte.
+//
+// Private jobs: sigma is calibrated so that `train.steps` steps cost at most privacy.epsilon at
+// 0.99 delta; or steps are solved when both epsilon and noise_multiplier are given and steps are
+// not; or epsilon is computed for a given noise_multiplier and steps. Whether the dataset's budget
+// still holds the charge is the ledger's to say.
+//
+// INVALID_ARGUMENT with every broken rule as spec::Violation (spec::ViolationsOf): fields out of
+// range, unreachable epsilon, a model or batch that fits no memory, more workers than slots,
+// not-private jobs on data with a budget without `data_steward`.
+absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts& dataset,
+                                 const HostFacts& host, const PlanOptions& options = {});
+
+// The schedule that a plan's workers run, for readers: a step of two micro-batches per rank. Its
+// SHA-256 is the plan's sharding.schedule_hash. INVALID_ARGUMENT: not a plan of Plan().
+absl::StatusOr<std::string> ScheduleText(const v1::JobPlan& plan);
+
+// `steps` more at most are run again after a crash: those since the last checkpoint and those
+// granted but not begun. What they cost in epsilon beyond the plan's own, at the plan's delta.
+struct CrashCost {
+  int64_t steps = 0;
+  double epsilon = 0;
+};
+absl::StatusOr<CrashCost> CostOfCrash(const v1::JobPlan& plan);
+
+}  // namespace sotto::planning
+
+#endif  // SOTTO_SERVER_PLANNING_PLANNER_H_

@@ -1,0 +1,35 @@
+// Units, schedule, micro-batch size and memory of a job.
+#ifndef SOTTO_SERVER_PLANNING_SHARDING_PLANNER_H_
+#define SOTTO_SERVER_PLANNING_SHARDING_PLANNER_H_
+
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "common/layout/execution_schedule.h"
+#include "proto/sotto/v1/plan.pb.h"
+#include "proto/sotto/v1/spec.pb.h"
+#include "server/planning/planner.h"
+#include "server/planning/rules.h"
+
+namespace sotto::planning {
+
+struct PlacedJob {
+  v1::ShardingPlan sharding;
+  v1::MemoryPlan memory;
+  int64_t parameters = 0;  // scalars
+  int32_t micro_batch_size = 0;
+  bool memory_decided = false;  // a larger micro-batch would have been picked, but did not fit
+};
+
+// Needs a spec with defaults whose model, data.lengths, workers, gradient and
+// train.micro_batch_size break no rule. An unset micro-batch size becomes the largest that fits the
+// memory limit, at most what about 2048 tokens hold. Nothing, with the reason in `rules`, when the
+// job fits no memory.
+std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host, Rules& rules);
+
+// The schedule's options of a plan, as its workers build them.
+absl::StatusOr<layout::ScheduleOptions> ScheduleOptionsOf(const v1::JobPlan& plan);
+
+}  // namespace sotto::planning
+
+#endif  // SOTTO_SERVER_PLANNING_SHARDING_PLANNER_H_
