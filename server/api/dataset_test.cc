@@ -70,7 +70,8 @@ TEST_F(DatasetTest, EveryBrokenRuleOfTheRequestIsListed) {
   const grpc::Status status = Register(request);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   std::vector<std::string> fields;
-  for (const auto& violation : DetailOf<google::rpc::BadRequest>(status).field_violations()) {
+  const auto details = DetailOf<google::rpc::BadRequest>(status);
+  for (const auto& violation : details.field_violations()) {
     fields.push_back(violation.field());
   }
   EXPECT_THAT(fields, UnorderedElementsAre("name", "path", "max_records", "budget.epsilon",
@@ -80,7 +81,7 @@ TEST_F(DatasetTest, EveryBrokenRuleOfTheRequestIsListed) {
 TEST_F(DatasetTest, ABudgetOrItsAbsenceMustBeSaid) {
   v1::RegisterDatasetRequest request = MakeRequest(WriteTokens("t", 1));
   request.clear_budget();
-  EXPECT_THAT(Register(request).error_message(), HasSubstr("budget: is required"));
+  EXPECT_THAT(Register(request).error_message(), HasSubstr("budget is required"));
   request.set_no_budget(true);
   v1::Dataset dataset;
   ASSERT_TRUE(Register(request, &dataset).ok());

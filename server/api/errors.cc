@@ -5,6 +5,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/ledger/budget_refusal.h"
@@ -58,16 +59,20 @@ absl::Status WithReason(absl::Status status, absl::string_view reason,
 }
 
 absl::Status BadRequestError(const std::vector<FieldViolation>& violations) {
+  std::vector<std::string> lines;
+  for (const FieldViolation& violation : violations) {
+    lines.push_back(absl::StrCat(violation.field, " ", violation.description));
+  }
+  return WithViolations(absl::InvalidArgumentError(absl::StrJoin(lines, "\n")), violations);
+}
+
+absl::Status WithViolations(absl::Status status, const std::vector<FieldViolation>& violations) {
   google::rpc::BadRequest request;
-  std::string message;
   for (const FieldViolation& violation : violations) {
     google::rpc::BadRequest::FieldViolation& detail = *request.add_field_violations();
     detail.set_field(violation.field);
     detail.set_description(violation.description);
-    absl::StrAppend(&message, message.empty() ? "" : "; ", violation.field, ": ",
-                    violation.description);
   }
-  absl::Status status = absl::InvalidArgumentError(message);
   SetDetail(status, request);
   return status;
 }

@@ -24,9 +24,11 @@ struct FieldViolation {
 absl::Status WithReason(absl::Status status, absl::string_view reason,
                         const std::map<std::string, std::string>& metadata = {});
 
-// INVALID_ARGUMENT with a google.rpc.BadRequest that lists every violation; the message lists them
-// too.
+// INVALID_ARGUMENT with a google.rpc.BadRequest that lists every violation; the message has a line
+// for each.
 absl::Status BadRequestError(const std::vector<FieldViolation>& violations);
+// The same details for a status that has its own message.
+absl::Status WithViolations(absl::Status status, const std::vector<FieldViolation>& violations);
 
 // The status as gRPC sends it. Payloads that WithReason and BadRequestError added become details;
 // so do the violations of planning and the numbers of a budget refusal (ErrorInfo BUDGET_EXCEEDED).

@@ -33,7 +33,7 @@ TEST(ErrorsTest, EveryViolationIsADetailAndInTheMessage) {
   const grpc::Status status =
       ToGrpcStatus(BadRequestError({{"name", "must be short"}, {"path", "must be absolute"}}));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_EQ(status.error_message(), "name: must be short; path: must be absolute");
+  EXPECT_EQ(status.error_message(), "name must be short\npath must be absolute");
   google::rpc::BadRequest request;
   ASSERT_TRUE(DetailsOf(status).details(0).UnpackTo(&request));
   ASSERT_EQ(request.field_violations_size(), 2);

@@ -1,6 +1,5 @@
 #include <sys/stat.h>
 
-
 #include "absl/strings/str_cat.h"
 #include "server/api/testing/api_fixture.h"
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file.h"
 #include "common/spec/violation.h"
@@ -52,7 +53,7 @@ absl::Status WithBadRequest(const absl::Status& status) {
                               ? violation.rule
                               : absl::StrCat(violation.rule, ", but is ", violation.value)});
   }
-  return BadRequestError(fields);
+  return WithViolations(status, fields);
 }
 
 }  // namespace
@@ -122,13 +123,14 @@ absl::StatusOr<v1::SubmitJobResponse> Submission::Validate(const v1::JobPlan& pl
   *job.mutable_plan() = plan;
   if (plan.privacy().not_private()) return response;
   ASSIGN_OR_RETURN(const planning::CrashCost crash, planning::CostOfCrash(plan));
-  job.mutable_plan()->add_notes(absl::StrCat("a crash re-runs at most ", crash.steps,
-                                             " steps, which costs at most ", crash.epsilon,
-                                             " more in epsilon"));
+  job.mutable_plan()->add_notes(absl::StrFormat(
+      "Running up to %d steps again after a crash costs epsilon %.3g, which privacy.crash_reserve "
+      "can set aside.",
+      crash.steps, crash.epsilon));
   if (dataset.budgeted()) {
-    job.mutable_plan()->add_notes(absl::StrCat("budget of \"", dataset.name(),
-                                               "\" before this job: ", dataset.left_epsilon(),
-                                               " of ", dataset.budget().epsilon(), " left"));
+    job.mutable_plan()->add_notes(absl::StrFormat(
+        "The budget of \"%s\" has epsilon %.4g of %.4g left before this job.", dataset.name(),
+        dataset.left_epsilon(), dataset.budget().epsilon()));
   }
   return response;
 }
