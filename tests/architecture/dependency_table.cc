@@ -14,7 +14,7 @@ const std::vector<PackageRule>& DependencyTable() {
       {"kernels/cuda", {"kernels", "cuda"}},
       {"server/accounting", {}, /*is_pure=*/true},
       {"server/planning",
-       {"proto", "common/layout", "common/spec", "server/accounting"},
+       {"proto", "common/layout", "common/spec", "common/crypto/sha256.h", "server/accounting"},
        /*is_pure=*/true},
       {"server/database", {"sqlite"}},
       {"server/store", {"server/database", "proto", "common/crypto"}},
