@@ -48,9 +48,10 @@ struct Ending {
 
 struct Attempt {
   int64_t number = 0;
-  std::string token;            // hex; empty after a restart of the coordinator
+  bool restored = false;        // started by an earlier life of the coordinator
+  std::string token;            // hex; empty when restored
   std::string token_sha256;     // hex
-  std::string secret;           // 32 bytes; empty: not private, or a restart of the coordinator
+  std::string secret;           // 32 bytes; empty: not private, or restored
   int64_t released_before = 0;  // steps committed to earlier attempts
   std::vector<RankState> ranks;
   std::vector<Granted> grants;              // contiguous, ascending

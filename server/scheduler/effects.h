@@ -29,7 +29,6 @@ struct Close {
 struct Persist {
   v1::Job job;
   std::vector<v1::JobEvent> events;
-  std::optional<v1::CheckpointEvent> checkpoint;  // newest complete one
   std::optional<int64_t> return_from;  // clean stop: no rank started this step or a later one
   bool forget_processes = false;       // the attempt's processes have all ended
   bool settle = false;                 // with the transition that ends the job

@@ -32,6 +32,7 @@ void JobMachine::Restore(std::string token_sha256, int64_t released_before,
                          std::vector<Granted> grants,
                          const std::vector<launcher::WorkerProcess>& processes, absl::Time now) {
   if (job_.state() == v1::QUEUED) return;
+  attempt_.restored = true;
   attempt_.token_sha256 = std::move(token_sha256);
   attempt_.released_before = released_before;
   attempt_.grants = std::move(grants);
@@ -48,7 +49,7 @@ void JobMachine::Restore(std::string token_sha256, int64_t released_before,
   if (job_.state() == v1::RUNNING && all_known) return;
   if (job_.state() == v1::RUNNING || job_.state() == v1::STARTING) {
     Lose(v1::COORDINATOR_RESTART, "the coordinator ended while the attempt was starting", now);
-    return;
+    return FinishIfOver(now);
   }
   if (job_.state() == v1::CANCELLING) {
     attempt_.ending = {Ending::Kind::kStopped, v1::USER_REQUEST, job_.message()};
@@ -123,6 +124,7 @@ void JobMachine::OnLaunchFailed(const absl::Status& status, absl::Time now) {
   } else {
     Lose(v1::WORKER_FAILED, std::move(message), now);
   }
+  FinishIfOver(now);
 }
 
 void JobMachine::KillAlive() {
@@ -144,14 +146,12 @@ void JobMachine::Lose(v1::StateReason reason, std::string message, absl::Time no
   attempt_.ending = {Ending::Kind::kLost, reason, message};
   effects_.push_back(Transit(v1::RECOVERING, reason, std::move(message), now));
   KillAlive();
-  FinishIfOver(now);
 }
 
 void JobMachine::Fail(v1::StateReason reason, std::string message, absl::Time now) {
   if (attempt_.ending.has_value()) return;
   attempt_.ending = {Ending::Kind::kFatal, reason, std::move(message)};
   KillAlive();
-  FinishIfOver(now);
 }
 
 absl::Status JobMachine::Cancel(absl::Time now) {
@@ -187,6 +187,7 @@ void JobMachine::StopForShutdown(absl::Time now) {
   const std::string message = "the coordinator was stopped";
   if (job_.state() == v1::STARTING) {
     Lose(v1::COORDINATOR_RESTART, message, now);
+    FinishIfOver(now);
   } else if (job_.state() == v1::RUNNING && !attempt_.ending.has_value()) {
     attempt_.ending = {Ending::Kind::kLost, v1::COORDINATOR_RESTART, message};
     effects_.push_back(Transit(v1::RECOVERING, v1::COORDINATOR_RESTART, message, now));
@@ -260,12 +261,13 @@ void JobMachine::Tick(absl::Time now) {
     if (attempt_.ending.has_value()) break;
     if (state.record.has_value() || !state.alive) continue;
     if (state.stream == 0 && now >= state.heard + policy_.reattach_grace) {
-      Lose(attempt_.token.empty() ? v1::COORDINATOR_RESTART : v1::WORKER_LOST,
+      Lose(attempt_.restored ? v1::COORDINATOR_RESTART : v1::WORKER_LOST,
            absl::StrCat("rank ", rank, " did not attach again"), now);
     } else if (state.stream != 0 && now >= state.heard + policy_.lease) {
       Lose(v1::WORKER_LOST, absl::StrCat("rank ", rank, " fell silent"), now);
     }
   }
+  FinishIfOver(now);
   if (job_.state() == v1::RECOVERING && !frozen_ && attempt_.ranks.empty() && now >= backoff_end_) {
     StartNextAttempt(v1::BACKOFF_OVER, now);
   }

@@ -100,6 +100,7 @@ class JobMachine {
   Persist Transit(v1::JobState to, v1::StateReason reason, std::string message, absl::Time now);
   void StartNextAttempt(v1::StateReason reason, absl::Time now);
   void FinishIfOver(absl::Time now);
+  // Both give the attempt its ending and kill what is alive; inputs finish it (FinishIfOver) last.
   void Lose(v1::StateReason reason, std::string message, absl::Time now);
   void Fail(v1::StateReason reason, std::string message, absl::Time now);
   void FinishAttempt(absl::Time now);

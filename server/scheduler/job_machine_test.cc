@@ -343,6 +343,26 @@ TEST(JobMachineTest, UsedUpReservationIsANormalEnd) {
   EXPECT_EQ(world->job().completed_steps(), 15);
 }
 
+TEST(JobMachineTest, StreamOfAFinishedRankIsClosedAfterItsReportsAreStored) {
+  World world(1);
+  world.Run();
+  world.AskForGrant(0);
+  v1::WorkerMessage report;
+  report.mutable_report()->set_step(0);
+  report.mutable_report()->set_attempt(1);
+  v1::WorkerMessage finished;
+  finished.mutable_finished()->set_outcome(v1::Finished::DONE);
+  world->OnMessage(world.StreamOf(0), report, world.now);
+  world->OnMessage(world.StreamOf(0), finished, world.now);
+  const std::optional<Effect> first = world->TakeEffect();
+  ASSERT_TRUE(first.has_value() && std::holds_alternative<Persist>(*first));
+  world.Settle();
+  ASSERT_THAT(world.closed, SizeIs(1));
+  EXPECT_OK(world.closed[0].status);
+  world.Pass(Policy().reattach_grace);
+  EXPECT_EQ(world->job().state(), v1::RUNNING) << "its process has the stop grace to end";
+}
+
 TEST(JobMachineTest, LostWorkerTakesTheAttemptDownAndTheNextStartsAfterBackoff) {
   World world;
   world.Run();
@@ -587,6 +607,16 @@ TEST(JobMachineRestoreTest, WorkerThatFinishedMeanwhileCounts) {
   world.Settle();
   EXPECT_EQ(world->job().state(), v1::SUCCEEDED);
   EXPECT_EQ(world->job().completed_steps(), 100);
+}
+
+TEST(JobMachineRestoreTest, WorkersThatWereToldToFinishBeforeAreABudgetEnd) {
+  World world(LiveJob(v1::RUNNING, v1::ALL_RANKS_ATTACHED));
+  world->Restore("hash", 0, {{20, 30}}, {{0, 123, 1, "boot"}}, world.now);
+  world.Attach(0, 30);
+  world.Finish(0, v1::Finished::STOPPED, 30);
+  world.Exit(0, launcher::WorkerExit::Kind::kVanished, 0);
+  EXPECT_EQ(world->job().state(), v1::SUCCEEDED);
+  EXPECT_EQ(world->job().reason(), v1::BUDGET);
 }
 
 TEST(JobMachineRestoreTest, AttemptThatWasOnlyStartingIsGivenUp) {

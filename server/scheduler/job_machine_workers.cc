@@ -147,6 +147,9 @@ void JobMachine::OnMessage(Scheduler::StreamId stream, const v1::WorkerMessage& 
       attempt_.request = message.grant_request();
       return TryGrant();
     case v1::WorkerMessage::kFinished:
+      // The rank waits for the stream's end: all that it said before is stored.
+      effects_.push_back(Close{stream, absl::OkStatus()});
+      state->stream = 0;
       OnFinished(rank, FromProto(message.finished()), now);
       return FinishIfOver(now);
     case v1::WorkerMessage::kNote: {
@@ -210,9 +213,7 @@ void JobMachine::OnCheckpoint(const v1::CheckpointDone& done, absl::Time now) {
   v1::JobEvent event;
   event.mutable_checkpoint()->set_step(done.step());
   event.mutable_checkpoint()->set_path(done.path());
-  const v1::CheckpointEvent checkpoint = event.checkpoint();
   AddEvent(std::move(event), now);
-  std::get<Persist>(effects_.back()).checkpoint = checkpoint;
 }
 
 void JobMachine::OnExit(const launcher::WorkerExit& exit, absl::Time now) {
@@ -261,8 +262,10 @@ void JobMachine::OnFinished(int rank, const launcher::ExitRecord& record, absl::
   if (attempt_.ending.has_value()) return;
   if (attempt_.AllEnded({Outcome::kDone})) {
     attempt_.ending = {Ending::Kind::kDone, v1::STEPS_DONE, ""};
-  } else if (attempt_.stop == v1::Stop::FINISH &&
+  } else if ((attempt_.stop == v1::Stop::FINISH || attempt_.restored) &&
              attempt_.AllEnded({Outcome::kDone, Outcome::kStopped})) {
+    // A coordinator that died after it had told them so left no trace of it; before it sends any
+    // other stop it leaves RUNNING.
     attempt_.ending = {Ending::Kind::kBudget, v1::BUDGET, ""};
   }
 }

@@ -132,9 +132,9 @@ absl::Status JobRecords::Write(database::Transaction& transaction, const Persist
     // A report that was sent again after a reconnect.
     if (absl::IsAlreadyExists(status) && event.has_step()) continue;
     RETURN_IF_ERROR(status);
+    if (event.has_checkpoint()) RETURN_IF_ERROR(WriteCheckpoint(transaction, job, event));
   }
   RETURN_IF_ERROR(store_.UpdateJob(transaction, job));
-  if (persist.checkpoint.has_value()) RETURN_IF_ERROR(WriteCheckpoint(transaction, persist));
   if (persist.forget_processes) {
     for (int rank = 0; rank < job.plan().sharding().world_size(); ++rank) {
       RETURN_IF_ERROR(store_.RemoveProcess(transaction, job.id(), job.attempt(), rank));
@@ -149,12 +149,10 @@ absl::Status JobRecords::Write(database::Transaction& transaction, const Persist
   return absl::OkStatus();
 }
 
-absl::Status JobRecords::WriteCheckpoint(database::Transaction& transaction,
-                                         const Persist& persist) {
-  const v1::Job& job = persist.job;
-  store::CheckpointRecord record{job.id(), job.attempt(), persist.checkpoint->step(),
-                                 persist.checkpoint->path(),
-                                 FromProto(persist.events.back().time())};
+absl::Status JobRecords::WriteCheckpoint(database::Transaction& transaction, const v1::Job& job,
+                                         const v1::JobEvent& event) {
+  const store::CheckpointRecord record{job.id(), job.attempt(), event.checkpoint().step(),
+                                       event.checkpoint().path(), FromProto(event.time())};
   RETURN_IF_ERROR(store_.PutCheckpoint(transaction, record));
   ASSIGN_OR_RETURN(const std::vector<store::CheckpointRecord> all,
                    store_.ListCheckpoints(transaction, job.id()));

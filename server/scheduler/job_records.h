@@ -62,7 +62,8 @@ class JobRecords {
 
  private:
   absl::Status Write(database::Transaction& transaction, const Persist& persist);
-  absl::Status WriteCheckpoint(database::Transaction& transaction, const Persist& persist);
+  absl::Status WriteCheckpoint(database::Transaction& transaction, const v1::Job& job,
+                               const v1::JobEvent& event);
   absl::Status WriteAdmission(database::Transaction& transaction, const AdmitRequest& request,
                               absl::Time now, AdmitResult& result, absl::Status& refusal);
   absl::StatusOr<LiveJob> LoadAttempt(database::Transaction& transaction, v1::Job job,
