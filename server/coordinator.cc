@@ -2,6 +2,7 @@
 
 #include <sys/sysinfo.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <thread>
@@ -16,11 +17,13 @@
 #include "server/database/database.h"
 #include "server/database/state_directory.h"
 #include "server/launcher/posix_launcher.h"
+#include "server/ledger/ledger_schema.h"
 #include "server/ledger/sqlite_dataset_registry.h"
 #include "server/ledger/sqlite_ledger.h"
 #include "server/planning/planner.h"
 #include "server/scheduler/job_scheduler.h"
 #include "server/socket_folder.h"
+#include "server/store/job_store_schema.h"
 #include "server/store/sqlite_job_store.h"
 
 namespace sotto {
@@ -61,6 +64,13 @@ struct Coordinator::Parts {
   std::unique_ptr<ledger::SqliteDatasetRegistry> datasets;
   std::unique_ptr<scheduler::JobScheduler> scheduler;
   std::unique_ptr<api::Server> server;
+
+  // Callbacks of the database's threads reach into everything above it.
+  ~Parts() {
+    server = nullptr;
+    scheduler = nullptr;
+    if (database != nullptr) database->Stop();
+  }
 };
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& options) {
@@ -94,7 +104,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& o
       database::Database::Open({.path = parts->state->File("sotto.db"),
                                 .schemas = {store::JobStoreSchema(), ledger::LedgerSchema()}}));
   parts->jobs = std::make_unique<store::SqliteJobStore>(*parts->database);
-  parts->ledger = std::make_unique<ledger::SqliteLedger>();
+  parts->ledger = std::make_unique<ledger::SqliteLedger>(RealClock::Get());
   parts->datasets =
       std::make_unique<ledger::SqliteDatasetRegistry>(*parts->database, *parts->ledger);
 
