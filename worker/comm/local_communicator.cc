@@ -70,6 +70,12 @@ int64_t LocalCommunicator::MemfdBytes(int world_size, int64_t region_elements) {
   return kHeaderBytes + 2 * world_size * region_elements * static_cast<int64_t>(sizeof(float));
 }
 
+int64_t LocalCommunicator::RegionElements(int world_size, int64_t memfd_bytes) {
+  const int64_t step = kAlignmentElements * world_size;
+  const int64_t bytes = (memfd_bytes - kHeaderBytes) / (2 * world_size);
+  return std::max<int64_t>(0, bytes / static_cast<int64_t>(sizeof(float)) / step * step);
+}
+
 absl::StatusOr<std::unique_ptr<LocalCommunicator>> LocalCommunicator::Create(
     const Options& options) {
   static_assert(sizeof(Header) <= kHeaderBytes);

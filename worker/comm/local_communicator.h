@@ -42,6 +42,9 @@ class LocalCommunicator : public Communicator {
   // Size of the memfd.
   static int64_t MemfdBytes(int world_size, int64_t region_elements);
 
+  // The largest region for which a memfd of this size suffices; 0 when none does.
+  static int64_t RegionElements(int world_size, int64_t memfd_bytes);
+
   // Maps the memfd and waits until every rank has done so. INVALID_ARGUMENT: options that make no
   // sense or do not fit the memfd. UNAVAILABLE: a rank did not attach in time or has ended.
   static absl::StatusOr<std::unique_ptr<LocalCommunicator>> Create(const Options& options);

@@ -91,14 +91,15 @@ void Executor::Forward(const ScheduledOperation& operation, LoadMicroBatch load,
 }
 
 void Executor::Backward(const ScheduledOperation& operation, Flow& flow) {
+  const absl::Span<const at::Tensor> parameters =
+      parameters_.ParameterViews(operation.unit, operation.slot);
   const bool norm = operation.operations.Has(Operation::kNorm);
-  nn::GradientSink& sink =
-      norm ? gradient_pass_.Sink(dp::GradientPass::Verb::kNorm, operation.unit, {})
-           : gradient_pass_.Sink(dp::GradientPass::Verb::kWeightGrad, operation.unit,
-                                 Gradients(operation));
-  flow.output_grads = model_.stages()[operation.stage]->Backward(
-      parameters_.ParameterViews(operation.unit, operation.slot), flow.batch, flow.output_grads,
-      sink);
+  nn::GradientSink& sink = norm ? gradient_pass_.Sink(dp::GradientPass::Verb::kNorm, operation.unit,
+                                                      parameters)  // For their shapes.
+                                : gradient_pass_.Sink(dp::GradientPass::Verb::kWeightGrad,
+                                                      operation.unit, Gradients(operation));
+  flow.output_grads =
+      model_.stages()[operation.stage]->Backward(parameters, flow.batch, flow.output_grads, sink);
 }
 
 absl::Span<const at::Tensor> Executor::Gradients(const ScheduledOperation& operation) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/train/agreement.h"
+#include "worker/train/failure_reason.h"
 
 namespace sotto::train {
 namespace {
@@ -42,7 +43,9 @@ absl::Status TrainLoop::RestoreOrInitialize() {
   if (parts_.checkpointer == nullptr) return absl::OkStatus();
   const absl::StatusOr<checkpoint::Checkpointer::Restored> restored =
       parts_.checkpointer->Restore(State());
-  if (!restored.ok() && !absl::IsNotFound(restored.status())) return restored.status();
+  if (!restored.ok() && !absl::IsNotFound(restored.status())) {
+    return WithFailureReason(restored.status(), FailureReason::kInvalidCheckpoint);
+  }
   if (restored.ok()) {
     first_step_ = completed_steps_ = saved_step_ = restored->step;
     for (const std::string& note : restored->notes) parts_.observer.OnNote(note);

@@ -1,0 +1,239 @@
+#include "tests/equivalence/training_run.h"
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "ATen/Parallel.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/base/files.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/sha256.h"
+#include "common/dataset/token_file_writer.h"
+#include "common/layout/execution_schedule.h"
+#include "common/layout/memory.h"
+#include "common/spec/model_layout.h"
+#include "worker/comm/local_communicator.h"
+#include "worker/comm/solo_communicator.h"
+#include "worker/comm/testing/rank_processes.h"
+#include "worker/resident_memory.h"
+#include "worker/training.h"
+
+namespace sotto::equivalence {
+namespace {
+
+constexpr int32_t kVocabulary = 29;
+constexpr int32_t kMaxLength = 12;
+
+// Records of 2 to kMaxLength tokens; some with unscored ones.
+std::string WriteTokens(const std::string& path, int64_t records) {
+  auto writer = dataset::TokenFileWriter::Create(
+      path, {.vocabulary_size = kVocabulary, .max_length = kMaxLength});
+  SOTTO_CHECK_OK(writer.status());
+  uint32_t state = 12345;
+  const auto next = [&state](uint32_t below) {
+    state = state * 1664525 + 1013904223;
+    return (state >> 16) % below;
+  };
+  for (int64_t record = 0; record < records; ++record) {
+    std::vector<int32_t> tokens(2 + next(kMaxLength - 1));
+    std::vector<uint8_t> scored(tokens.size(), 1);
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      tokens[t] = static_cast<int32_t>(next(kVocabulary));
+      if (record % 5 == 0 && t < 3) scored[t] = 0;
+    }
+    SOTTO_CHECK_OK(writer->Add(tokens, scored));
+  }
+  auto sha256 = writer->Finish();
+  SOTTO_CHECK_OK(sha256.status());
+  return *sha256;
+}
+
+// Writes the gathered model of the training, parameter after parameter.
+absl::StatusOr<std::string> Gathered(Training& training) {
+  fsdp::ShardedParameters& parameters = training.parameters();
+  std::string bytes;
+  for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
+    const int slot = unit == 0 ? layout::kRootSlot : 1;
+    RETURN_IF_ERROR(parameters.Gather(unit, slot));
+    for (const at::Tensor& view : parameters.ParameterViews(unit, slot)) {
+      bytes.append(static_cast<const char*>(view.data_ptr()), view.nbytes());
+    }
+  }
+  return bytes;
+}
+
+class RecordingObserver : public train::TrainObserver {
+ public:
+  void OnProgress(int64_t, double) override {}
+  void OnStep(const dp::NoisedMetrics& metrics, double, double) override {
+    losses.push_back(metrics.raw().has_value() ? metrics.raw()->mean_loss : std::nan(""));
+  }
+  void OnEvaluation(int64_t, double loss) override { evaluations.push_back(loss); }
+  void OnCheckpoint(int64_t, const std::string&) override {}
+  void OnNote(const std::string&) override {}
+
+  std::vector<double> losses;
+  std::vector<double> evaluations;
+};
+
+absl::StatusOr<std::unique_ptr<comm::Communicator>> Connect(const comm::RankContext& context,
+                                                            const v1::JobPlan& plan) {
+  if (context.world_size == 1) return std::make_unique<comm::SoloCommunicator>();
+  ASSIGN_OR_RETURN(std::unique_ptr<comm::Communicator> communicator,
+                   comm::LocalCommunicator::Create(
+                       {.rank = context.rank,
+                        .world_size = context.world_size,
+                        .memfd = context.memfd,
+                        .region_elements = comm::LocalCommunicator::RegionElements(
+                            context.world_size, plan.sharding().communicator_bytes())}));
+  return communicator;
+}
+
+// The argument is the run's directory: it holds plan.bin and run.txt (first step, end step,
+// checkpoint directory).
+const comm::RankBodyRegistration kTrain(
+    "train", [](const comm::RankContext& context) -> absl::Status {
+      const std::string& directory = context.argument;
+      ASSIGN_OR_RETURN(const std::string plan_bytes,
+                       ReadFile(absl::StrCat(directory, "/plan.bin")));
+      ASSIGN_OR_RETURN(const std::string run, ReadFile(absl::StrCat(directory, "/run.txt")));
+      const std::vector<std::string> words = absl::StrSplit(run, '\n');
+      v1::JobPlan plan;
+      int64_t first_step = 0, end_step = 0;
+      SOTTO_CHECK(plan.ParseFromString(plan_bytes) && absl::SimpleAtoi(words[0], &first_step) &&
+                  absl::SimpleAtoi(words[1], &end_step));
+      at::set_num_threads(plan.sharding().threads_per_rank());
+      ASSIGN_OR_RETURN(const std::unique_ptr<comm::Communicator> communicator,
+                       Connect(context, plan));
+      grant::GrantGate gate({.attempt = 1, .end_step = end_step, .clock = &RealClock::Get()});
+      RETURN_IF_ERROR(gate.Extend({.first_step = first_step, .end_step = end_step, .attempt = 1}));
+      RecordingObserver observer;
+      ASSIGN_OR_RETURN(const std::unique_ptr<Training> training,
+                       Training::Create({.plan = plan,
+                                         .job = "job-1",
+                                         .attempt = 1,
+                                         .checkpoint_directory = words[2],
+                                         .end_step = end_step},
+                                        Training::SecretOf(plan, ""),
+                                        {.communicator = *communicator,
+                                         .gate = gate,
+                                         .observer = observer,
+                                         .clock = RealClock::Get()}));
+      RETURN_IF_ERROR(training->Run().status());
+      const int64_t peak_bytes = PeakResidentBytes();
+      ASSIGN_OR_RETURN(const std::string bytes, Gathered(*training));
+      if (context.rank != 0) return communicator->Barrier();
+      RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/parameters.bin"), bytes));
+      RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/losses.txt"),
+                                      absl::StrJoin(observer.losses, " ")));
+      RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/evaluations.txt"),
+                                      absl::StrJoin(observer.evaluations, " ")));
+      RETURN_IF_ERROR(
+          AtomicWriteFile(absl::StrCat(directory, "/peak.txt"), absl::StrCat(peak_bytes)));
+      return communicator->Barrier();
+    });
+
+std::vector<double> ReadNumbers(const std::string& path) {
+  std::vector<double> numbers;
+  for (absl::string_view word : absl::StrSplit(*ReadFile(path), ' ', absl::SkipEmpty())) {
+    SOTTO_CHECK(absl::SimpleAtod(word, &numbers.emplace_back()));
+  }
+  return numbers;
+}
+
+void FillSharding(const RunOptions& options, v1::JobPlan* plan) {
+  const layout::ModelDescription model = *spec::DescribeModel(plan->spec().model());
+  const layout::FlatLayout layout = *layout::FlatLayout::Create(model, options.world_size);
+  v1::ShardingPlan& sharding = *plan->mutable_sharding();
+  sharding.set_world_size(options.world_size);
+  sharding.set_threads_per_rank(options.threads_per_rank);
+  sharding.set_gathered_slots(2);
+  sharding.set_gradient_slots(2);
+  for (int unit = 0; unit < layout.num_units(); ++unit) {
+    v1::UnitPlan& message = *sharding.add_units();
+    message.set_name(model.units[unit].name);
+    message.set_elements(layout.unit(unit).elements);
+    message.set_padded_elements(layout.unit(unit).padded_elements);
+  }
+  const layout::UnitMode mode = *layout::FindMode(options.mode);
+  *sharding.mutable_mode() = spec::ModeMessage(mode);
+  sharding.set_mode_name(options.mode);
+  sharding.set_communicator_bytes(layout::CommunicatorBytes(layout));
+  sharding.set_schedule_hash(crypto::HexSha256(*layout::CanonicalScheduleText(
+      {.stages = model.stages, .kept = mode.kept, .gathered_slots = 2, .gradient_slots = 2})));
+}
+
+void FillTraining(const RunOptions& options, v1::JobPlan* plan) {
+  v1::TrainPlan& train = *plan->mutable_train();
+  train.set_expected_batch_size(options.sampling_rate * static_cast<double>(options.records));
+  train.set_steps(10);
+  train.set_micro_batch_size(options.micro_batch_size);
+  for (int32_t length : {4, 8, kMaxLength}) train.add_lengths(length);
+  train.set_checkpoint_keep(3);
+  v1::PrivacyPlan& privacy = *plan->mutable_privacy();
+  privacy.set_not_private(true);
+  privacy.set_sampling_rate(options.sampling_rate);
+  privacy.set_batch_cap(options.records);
+  privacy.set_gradient_noise_multiplier(options.noise_multiplier);
+  privacy.set_clip_norm(options.clip_norm);
+  privacy.set_clip_norm_applied(options.clip_norm * (1 - std::exp2(-14)));
+  privacy.set_max_loss(2 * std::log(kVocabulary));
+}
+
+}  // namespace
+
+v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
+  v1::JobPlan plan;
+  plan.set_protocol_version(1);
+  v1::Gpt2Spec& gpt2 = *plan.mutable_spec()->mutable_model()->mutable_gpt2();
+  gpt2.set_vocabulary_size(kVocabulary);
+  gpt2.set_width(16);
+  gpt2.set_layers(3);
+  gpt2.set_heads(2);
+  gpt2.set_max_length(kMaxLength);
+  gpt2.set_untied_head(!options.tied_head);
+  gpt2.set_init_stddev(0.1);
+  plan.mutable_spec()->mutable_model()->set_init_seed(7);
+  plan.mutable_spec()->mutable_privacy()->set_seed(99);
+  plan.mutable_spec()->mutable_train()->mutable_learning_rate()->set_peak(1e-3);
+  v1::AdamwSpec& adamw =
+      *plan.mutable_spec()->mutable_train()->mutable_optimizer()->mutable_adamw();
+  adamw.set_weight_decay(0.1);
+  v1::DatasetFacts& dataset = *plan.mutable_dataset();
+  dataset.set_path(absl::StrCat(directory, "/tokens.bin"));
+  dataset.set_sha256(WriteTokens(dataset.path(), options.records));
+  dataset.set_max_records(options.records);
+  dataset.set_vocabulary_size(kVocabulary);
+  dataset.set_max_length(kMaxLength);
+  FillTraining(options, &plan);
+  FillSharding(options, &plan);
+  return plan;
+}
+
+RunResult Train(const std::string& directory, const RunOptions& options) {
+  const v1::JobPlan plan = MakePlan(directory, options);
+  SOTTO_CHECK_OK(AtomicWriteFile(absl::StrCat(directory, "/plan.bin"), plan.SerializeAsString()));
+  SOTTO_CHECK_OK(AtomicWriteFile(absl::StrCat(directory, "/run.txt"),
+                                 absl::StrCat(options.first_step, "\n", options.end_step, "\n",
+                                              options.checkpoint_directory)));
+  comm::RankProcesses ranks({.body = "train",
+                             .world_size = options.world_size,
+                             .memfd_bytes = plan.sharding().communicator_bytes(),
+                             .argument = directory});
+  RunResult result{.succeeded = ranks.AllSucceed()};
+  if (!result.succeeded) return result;
+  const std::string bytes = *ReadFile(absl::StrCat(directory, "/parameters.bin"));
+  result.parameters.resize(bytes.size() / sizeof(float));
+  std::memcpy(result.parameters.data(), bytes.data(), bytes.size());
+  result.losses = ReadNumbers(absl::StrCat(directory, "/losses.txt"));
+  result.evaluations = ReadNumbers(absl::StrCat(directory, "/evaluations.txt"));
+  result.peak_bytes = static_cast<int64_t>(ReadNumbers(absl::StrCat(directory, "/peak.txt"))[0]);
+  return result;
+}
+
+}  // namespace sotto::equivalence

@@ -1,0 +1,46 @@
+// A whole training without a coordinator, in ranks that are processes: for tests that compare runs.
+#ifndef SOTTO_TESTS_EQUIVALENCE_TRAINING_RUN_H_
+#define SOTTO_TESTS_EQUIVALENCE_TRAINING_RUN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "proto/sotto/v1/plan.pb.h"
+
+namespace sotto::equivalence {
+
+struct RunOptions {
+  int world_size = 1;
+  std::string mode = "per_example";
+  double noise_multiplier = 0;
+  int64_t first_step = 0;  // of the grant; a checkpoint must lead there
+  int64_t end_step = 10;
+  std::string checkpoint_directory;  // empty: none
+  int64_t records = 40;              // of the token file
+  double sampling_rate = 0.5;
+  int32_t micro_batch_size = 3;
+  int threads_per_rank = 1;
+  double clip_norm = 0.5;
+  bool tied_head = true;
+};
+
+// A GPT-2 of a few thousand parameters and a plan for it, as planning would resolve it, not
+// private, with a fixed seed. The token file is written below `directory`.
+v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options);
+
+// What rank 0 saw at the end.
+struct RunResult {
+  bool succeeded = false;           // every rank
+  std::vector<float> parameters;    // canonical order, without padding
+  std::vector<double> losses;       // raw mean loss of each step
+  std::vector<double> evaluations;  // none without an evaluation file
+  int64_t peak_bytes = 0;           // resident, of rank 0
+};
+
+// Trains in `options.world_size` processes (RankTestMain must be main).
+RunResult Train(const std::string& directory, const RunOptions& options);
+
+}  // namespace sotto::equivalence
+
+#endif  // SOTTO_TESTS_EQUIVALENCE_TRAINING_RUN_H_

@@ -1,0 +1,32 @@
+#include "worker/control_observer.h"
+
+#include "worker/resident_memory.h"
+
+namespace sotto {
+
+void ControlObserver::OnProgress(int64_t started_steps, double seconds_per_step) {
+  client_.SetProgress({.started_steps = started_steps,
+                       .seconds_per_step = seconds_per_step,
+                       .peak_bytes = PeakResidentBytes()});
+}
+
+void ControlObserver::OnStep(const dp::NoisedMetrics& metrics, double learning_rate,
+                             double seconds_per_step) {
+  if (!reports_) return;
+  client_.Report(metrics, {.learning_rate = learning_rate,
+                           .steps_per_second = seconds_per_step > 0 ? 1 / seconds_per_step : 0});
+}
+
+void ControlObserver::OnEvaluation(int64_t step, double evaluation_loss) {
+  if (reports_) client_.ReportEvaluation(step, evaluation_loss);
+}
+
+void ControlObserver::OnCheckpoint(int64_t step, const std::string& directory) {
+  if (reports_) client_.ReportCheckpoint(step, directory);
+}
+
+void ControlObserver::OnNote(const std::string& text) {
+  if (reports_) client_.ReportNote(text);
+}
+
+}  // namespace sotto

@@ -1,0 +1,369 @@
+#include "worker/training.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/sha256.h"
+#include "common/dataset/token_file.h"
+#include "common/layout/execution_schedule.h"
+#include "common/spec/model_layout.h"
+#include "worker/data/record_loader.h"
+#include "worker/dp/gradient_pass.h"
+#include "worker/dp/mechanism.h"
+#include "worker/dp/sampler.h"
+#include "worker/fsdp/sharded_parameters.h"
+#include "worker/models/model.h"
+#include "worker/optim/adamw.h"
+#include "worker/optim/sgd.h"
+#include "worker/train/agreement.h"
+#include "worker/train/evaluator.h"
+#include "worker/train/executor.h"
+#include "worker/train/failure_reason.h"
+#include "worker/train/gradient_summer.h"
+#include "worker/train/step.h"
+#include "worker/train/torch_errors.h"
+
+namespace sotto {
+namespace {
+
+using train::FailureReason;
+using train::WithFailureReason;
+
+absl::Status CheckVocabulary(const dataset::TokenFile& file, absl::string_view which,
+                             int64_t vocabulary_size) {
+  if (file.header().vocabulary_size <= vocabulary_size) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the ", which, "'s vocabulary has ", file.header().vocabulary_size,
+                   " tokens, but the model's only ", vocabulary_size));
+}
+
+absl::StatusOr<std::unique_ptr<dataset::TokenFile>> OpenDataset(const v1::JobPlan& plan,
+                                                                int64_t vocabulary_size) {
+  ASSIGN_OR_RETURN(std::unique_ptr<dataset::TokenFile> file,
+                   dataset::TokenFile::Open(plan.dataset().path()));
+  RETURN_IF_ERROR(
+      dataset::CheckRegistered(*file, plan.dataset().sha256(), plan.dataset().max_records()));
+  RETURN_IF_ERROR(CheckVocabulary(*file, "dataset", vocabulary_size));
+  return file;
+}
+
+// Null when the plan names none.
+absl::StatusOr<std::unique_ptr<dataset::TokenFile>> OpenEvaluation(const v1::JobPlan& plan,
+                                                                   int64_t vocabulary_size) {
+  const std::string& path = plan.spec().data().public_evaluation_file();
+  if (path.empty()) return std::unique_ptr<dataset::TokenFile>();
+  ASSIGN_OR_RETURN(std::unique_ptr<dataset::TokenFile> file, dataset::TokenFile::Open(path));
+  RETURN_IF_ERROR(file->Validate(dataset::TokenFile::Audience::kSteward));  // It is public.
+  RETURN_IF_ERROR(CheckVocabulary(*file, "evaluation file", vocabulary_size));
+  return file;
+}
+
+layout::ScheduleOptions ScheduleOptionsOf(const v1::JobPlan& plan,
+                                          const layout::ModelDescription& model,
+                                          const layout::UnitMode& mode) {
+  return {.stages = model.stages,
+          .kept = mode.kept,
+          .gathered_slots = plan.sharding().gathered_slots(),
+          .gradient_slots = plan.sharding().gradient_slots()};
+}
+
+// What the plan says of sharding must be what this worker makes of it.
+absl::Status CheckSharding(const v1::ShardingPlan& plan, const layout::FlatLayout& layout,
+                           const layout::ScheduleOptions& schedule) {
+  if (plan.units_size() != layout.num_units()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the plan has ", plan.units_size(), " units, but the model ", layout.num_units()));
+  }
+  for (int unit = 0; unit < layout.num_units(); ++unit) {
+    if (plan.units(unit).padded_elements() == layout.unit(unit).padded_elements) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("unit ", plan.units(unit).name(), " has ", plan.units(unit).padded_elements(),
+                     " elements in the plan, but ", layout.unit(unit).padded_elements, " here"));
+  }
+  ASSIGN_OR_RETURN(const std::string text, layout::CanonicalScheduleText(schedule));
+  if (crypto::HexSha256(text) == plan.schedule_hash()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "the plan's schedule_hash is not that of this worker's schedule");
+}
+
+std::vector<optim::ParameterShard> ParameterShards(const fsdp::ShardedParameters& parameters,
+                                                   int rank) {
+  std::vector<optim::ParameterShard> shards;
+  for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
+    optim::ParameterShard shard{.values = parameters.MasterShard(unit)};
+    for (const layout::Interval& decays :
+         parameters.layout().DecayIntervals(parameters.model(), unit, rank)) {
+      shard.decayed.push_back({decays.begin, decays.end});
+    }
+    shards.push_back(std::move(shard));
+  }
+  return shards;
+}
+
+std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::OptimizerSpec& spec,
+                                                std::vector<optim::ParameterShard> shards) {
+  if (spec.has_sgd()) {
+    return std::make_unique<optim::Sgd>(
+        optim::Sgd::Options{.momentum = spec.sgd().momentum(),
+                            .weight_decay = spec.sgd().weight_decay()},
+        std::move(shards));
+  }
+  optim::AdamW::Options options;
+  if (spec.adamw().has_beta1()) options.beta1 = spec.adamw().beta1();
+  if (spec.adamw().has_beta2()) options.beta2 = spec.adamw().beta2();
+  if (spec.adamw().has_epsilon()) options.epsilon = spec.adamw().epsilon();
+  options.weight_decay = spec.adamw().weight_decay();
+  return std::make_unique<optim::AdamW>(options, std::move(shards));
+}
+
+optim::LearningRateSchedule::Options LearningRateOptions(const v1::JobPlan& plan) {
+  const v1::LearningRateSpec& spec = plan.spec().train().learning_rate();
+  return {.peak = spec.peak(),
+          .warmup_steps = spec.warmup_steps(),
+          .total_steps = plan.train().steps(),
+          .decay = spec.has_cosine() ? optim::LearningRateSchedule::Decay::kCosine
+                                     : optim::LearningRateSchedule::Decay::kConstant,
+          .final_fraction = spec.cosine().final_fraction()};
+}
+
+v1::CheckpointManifest ManifestOf(const Training::Options& options,
+                                  const layout::ModelDescription& model,
+                                  const layout::FlatLayout& layout,
+                                  const optim::Optimizer& optimizer) {
+  v1::CheckpointManifest manifest;
+  manifest.set_job(options.job);
+  manifest.set_attempt(options.attempt);
+  *manifest.mutable_model() = options.plan.spec().model();
+  manifest.set_optimizer(optimizer.name());
+  for (int unit = 0; unit < layout.num_units(); ++unit) {
+    v1::CheckpointUnit& message = *manifest.add_units();
+    message.set_name(model.units[unit].name);
+    message.set_padded_elements(layout.unit(unit).padded_elements);
+    for (size_t i = 0; i < model.units[unit].parameters.size(); ++i) {
+      v1::CheckpointTensor& tensor = *message.add_tensors();
+      tensor.set_name(model.units[unit].parameters[i].name);
+      for (int64_t extent : model.units[unit].parameters[i].shape) tensor.add_shape(extent);
+      tensor.set_offset(layout.unit(unit).parameters[i].offset);
+    }
+  }
+  return manifest;
+}
+
+// Micro-batches of a full batch over all ranks, in the longest bucket or spread: every bucket may
+// hold one that is not full.
+int64_t MicroBatchesAtCap(const v1::JobPlan& plan) {
+  if (!plan.spec().train().pad_to_cap()) return 0;
+  const int64_t size = plan.train().micro_batch_size();
+  return (plan.privacy().batch_cap() + size - 1) / size + plan.train().lengths_size() - 1;
+}
+
+}  // namespace
+
+// Owns the parts, in the order in which they borrow from each other.
+class Training::Assembly {
+ public:
+  static absl::StatusOr<std::unique_ptr<Assembly>> Create(Options options, crypto::Secret secret,
+                                                          const Parts& parts);
+
+  train::TrainLoop& loop() { return *loop_; }
+  fsdp::ShardedParameters& parameters() { return *parameters_; }
+
+ private:
+  Assembly(Options options, const Parts& parts, layout::ModelDescription description,
+           layout::FlatLayout layout)
+      : options_(std::move(options)),
+        parts_(parts),
+        description_(std::move(description)),
+        layout_(std::move(layout)) {}
+
+  const v1::JobPlan& plan() const { return options_.plan; }
+  absl::Status OpenFiles();
+  absl::Status BuildModel();
+  absl::Status BuildPrivacy(crypto::Secret secret);
+  void BuildLoop();
+
+  const Options options_;
+  const Parts parts_;
+  const layout::ModelDescription description_;
+  const layout::FlatLayout layout_;
+  std::unique_ptr<dataset::TokenFile> dataset_;
+  std::unique_ptr<dataset::TokenFile> evaluation_file_;
+  std::unique_ptr<models::Model> model_;
+  std::unique_ptr<fsdp::ShardedParameters> parameters_;
+  std::unique_ptr<dp::GradientPass> gradient_pass_;
+  std::unique_ptr<train::Executor> executor_;
+  std::unique_ptr<data::RecordLoader> loader_;
+  std::unique_ptr<train::GradientSummer> summer_;
+  std::unique_ptr<train::Evaluator> evaluator_;
+  std::unique_ptr<dp::PoissonSampler> sampler_;
+  std::unique_ptr<dp::Mechanism> mechanism_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  std::unique_ptr<optim::LearningRateSchedule> learning_rate_;
+  std::unique_ptr<checkpoint::Checkpointer> checkpointer_;
+  std::unique_ptr<train::Step> step_;
+  std::unique_ptr<train::TrainLoop> loop_;
+};
+
+absl::StatusOr<std::unique_ptr<Training::Assembly>> Training::Assembly::Create(
+    Options options, crypto::Secret secret, const Parts& parts) {
+  RETURN_IF_ERROR(
+      train::CheckRanksAgree(parts.communicator, "plan",
+                             absl::StrCat(options.plan.SerializeAsString(), options.end_step)));
+  ASSIGN_OR_RETURN(layout::ModelDescription description,
+                   spec::DescribeModel(options.plan.spec().model()));
+  ASSIGN_OR_RETURN(layout::FlatLayout layout,
+                   layout::FlatLayout::Create(description, parts.communicator.world_size()));
+  std::unique_ptr<Assembly> assembly(
+      new Assembly(std::move(options), parts, std::move(description), std::move(layout)));
+  if (absl::Status status = assembly->OpenFiles(); !status.ok()) {
+    return WithFailureReason(std::move(status), FailureReason::kInvalidData);
+  }
+  RETURN_IF_ERROR(assembly->BuildModel());
+  RETURN_IF_ERROR(assembly->BuildPrivacy(std::move(secret)));
+  assembly->BuildLoop();
+  return assembly;
+}
+
+absl::Status Training::Assembly::OpenFiles() {
+  const int64_t vocabulary_size =
+      std::get<layout::Gpt2Dimensions>(description_.family).vocabulary_size;
+  ASSIGN_OR_RETURN(dataset_, OpenDataset(plan(), vocabulary_size));
+  ASSIGN_OR_RETURN(evaluation_file_, OpenEvaluation(plan(), vocabulary_size));
+  return absl::OkStatus();
+}
+
+absl::Status Training::Assembly::BuildModel() {
+  ASSIGN_OR_RETURN(const layout::UnitMode mode, spec::ModeOf(plan().sharding().mode()));
+  const layout::ScheduleOptions schedule = ScheduleOptionsOf(plan(), description_, mode);
+  if (absl::Status status = CheckSharding(plan().sharding(), layout_, schedule); !status.ok()) {
+    return WithFailureReason(std::move(status), FailureReason::kProtocol);
+  }
+  const bool sum = plan().spec().train().loss_reduction() == v1::LOSS_REDUCTION_SUM;
+  ASSIGN_OR_RETURN(
+      model_,
+      models::Model::Create(description_, {.loss_reduction = sum ? models::LossReduction::kSum
+                                                                 : models::LossReduction::kMean}));
+  ASSIGN_OR_RETURN(parameters_, fsdp::ShardedParameters::Create(
+                                    description_, layout_, parts_.communicator,
+                                    {.gathered_slots = plan().sharding().gathered_slots(),
+                                     .gradient_slots = plan().sharding().gradient_slots()}));
+  ASSIGN_OR_RETURN(
+      gradient_pass_,
+      dp::GradientPass::Create(layout_, {.mode = mode,
+                                         .applied_clip_norm = plan().privacy().clip_norm_applied(),
+                                         .loss_bound = plan().privacy().max_loss(),
+                                         .max_examples = plan().train().micro_batch_size()}));
+  executor_ = std::make_unique<train::Executor>(schedule, *model_, *parameters_, *gradient_pass_);
+  return absl::OkStatus();
+}
+
+absl::Status Training::Assembly::BuildPrivacy(crypto::Secret secret) {
+  const v1::PrivacyPlan& privacy = plan().privacy();
+  ASSIGN_OR_RETURN(dp::PoissonSampler sampler,
+                   dp::PoissonSampler::Create({.secret = secret.Clone(),
+                                               .max_records = plan().dataset().max_records(),
+                                               .records = dataset_->num_records(),
+                                               .sampling_rate = privacy.sampling_rate(),
+                                               .batch_cap = privacy.batch_cap()}));
+  sampler_ = std::make_unique<dp::PoissonSampler>(std::move(sampler));
+  comm::Communicator& communicator = parts_.communicator;
+  ASSIGN_OR_RETURN(mechanism_,
+                   dp::Mechanism::Create(
+                       {.secret = std::move(secret),
+                        .gradient_noise_multiplier = privacy.gradient_noise_multiplier(),
+                        .loss_noise_multiplier = privacy.loss_noise_multiplier(),
+                        .clip_fraction_noise_multiplier = privacy.clip_fraction_noise_multiplier(),
+                        .expected_batch_size = plan().train().expected_batch_size(),
+                        .parameters = layout_.total_elements(),
+                        .report_raw = privacy.not_private() && !plan().dataset().budgeted(),
+                        .sum_over_ranks = [&communicator](absl::Span<double> values) {
+                          return communicator.AllReduceSum(values);
+                        }}));
+  return absl::OkStatus();
+}
+
+void Training::Assembly::BuildLoop() {
+  const std::vector<int32_t> lengths(plan().train().lengths().begin(),
+                                     plan().train().lengths().end());
+  const int32_t micro_batch_size = plan().train().micro_batch_size();
+  loader_ = std::make_unique<data::RecordLoader>(*dataset_, micro_batch_size);
+  summer_ = std::make_unique<train::GradientSummer>(
+      train::GradientSummer::Options{.lengths = lengths,
+                                     .micro_batch_size = micro_batch_size,
+                                     .minimum_micro_batches = MicroBatchesAtCap(plan()),
+                                     .clip_norm = plan().privacy().clip_norm()},
+      *loader_, *executor_, *parameters_);
+  if (evaluation_file_ != nullptr) {
+    evaluator_ = std::make_unique<train::Evaluator>(*evaluation_file_, lengths, micro_batch_size,
+                                                    *executor_, parts_.communicator);
+  }
+  optimizer_ = MakeOptimizer(plan().spec().train().optimizer(),
+                             ParameterShards(*parameters_, parts_.communicator.rank()));
+  learning_rate_ = std::make_unique<optim::LearningRateSchedule>(LearningRateOptions(plan()));
+  if (!options_.checkpoint_directory.empty()) {
+    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(checkpoint::Checkpointer::Options{
+        .directory = options_.checkpoint_directory,
+        .rank = parts_.communicator.rank(),
+        .world_size = parts_.communicator.world_size(),
+        .keep = plan().train().checkpoint_keep(),
+        .manifest = ManifestOf(options_, description_, layout_, *optimizer_)});
+  }
+  step_ = std::make_unique<train::Step>(train::Step::Parts{.gate = parts_.gate,
+                                                           .communicator = parts_.communicator,
+                                                           .sampler = *sampler_,
+                                                           .summer = *summer_,
+                                                           .mechanism = *mechanism_,
+                                                           .optimizer = *optimizer_,
+                                                           .learning_rate = *learning_rate_});
+  loop_ = std::make_unique<train::TrainLoop>(
+      train::TrainLoop::Options{
+          .end_step = options_.end_step,
+          .checkpoint_every_steps = plan().train().checkpoint_every_steps(),
+          .evaluation_every_steps = plan().spec().train().evaluation_every_steps(),
+          .init_seed = plan().spec().model().init_seed()},
+      train::TrainLoop::Parts{.step = *step_,
+                              .parameters = *parameters_,
+                              .optimizer = *optimizer_,
+                              .learning_rate = *learning_rate_,
+                              .observer = parts_.observer,
+                              .clock = parts_.clock,
+                              .checkpointer = checkpointer_.get(),
+                              .evaluator = evaluator_.get()});
+}
+
+crypto::Secret Training::SecretOf(const v1::JobPlan& plan, const std::string& secret) {
+  if (!secret.empty()) return crypto::Secret(secret);
+  return crypto::Secret::FromPublicSeed(plan.spec().privacy().seed());
+}
+
+absl::StatusOr<std::unique_ptr<Training>> Training::Create(Options options, crypto::Secret secret,
+                                                           const Parts& parts) {
+  absl::StatusOr<std::unique_ptr<Assembly>> assembly = absl::UnknownError("");
+  const absl::Status status = train::CatchTorchErrors([&] {
+    assembly = Assembly::Create(std::move(options), std::move(secret), parts);
+    return assembly.status();
+  });
+  RETURN_IF_ERROR(status);
+  return std::unique_ptr<Training>(new Training(*std::move(assembly)));
+}
+
+Training::Training(std::unique_ptr<Assembly> assembly) : assembly_(std::move(assembly)) {}
+Training::~Training() = default;
+
+absl::StatusOr<train::TrainLoop::Outcome> Training::Run() {
+  absl::StatusOr<train::TrainLoop::Outcome> outcome = absl::UnknownError("");
+  const absl::Status status = train::CatchTorchErrors([&] {
+    outcome = assembly_->loop().Run();
+    return outcome.status();
+  });
+  RETURN_IF_ERROR(status);
+  return outcome;
+}
+
+int64_t Training::started_steps() const { return assembly_->loop().started_steps(); }
+int64_t Training::completed_steps() const { return assembly_->loop().completed_steps(); }
+fsdp::ShardedParameters& Training::parameters() { return assembly_->parameters(); }
+
+}  // namespace sotto
