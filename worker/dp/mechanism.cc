@@ -1,0 +1,109 @@
+#include "worker/dp/mechanism.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/crypto/hkdf.h"
+#include "kernels/chacha_normals.h"
+#include "worker/dp/noise.h"
+#include "worker/dp/statistics_reader.h"
+
+namespace sotto::dp {
+
+namespace {
+
+absl::Status CheckNonNegative(const char* name, double value) {
+  if (std::isfinite(value) && value >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " must be finite and not negative, but is ", value));
+}
+
+double NormSqOf(absl::Span<const ShardSlice> slices) {
+  double norm_sq = 0;
+  for (const ShardSlice& slice : slices) norm_sq += NormSqOfSlice(slice);
+  return norm_sq;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Mechanism>> Mechanism::Create(Options options) {
+  RETURN_IF_ERROR(CheckNonNegative("gradient_noise_multiplier", options.gradient_noise_multiplier));
+  RETURN_IF_ERROR(CheckNonNegative("loss_noise_multiplier", options.loss_noise_multiplier));
+  RETURN_IF_ERROR(
+      CheckNonNegative("clip_fraction_noise_multiplier", options.clip_fraction_noise_multiplier));
+  RETURN_IF_ERROR(CheckNonNegative("max_loss", options.max_loss));
+  if (!std::isfinite(options.expected_batch_size) || options.expected_batch_size <= 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected_batch_size must be finite and positive, but is ", options.expected_batch_size));
+  }
+  if (!options.sum_over_ranks) return absl::InvalidArgumentError("sum_over_ranks must be set");
+  return std::unique_ptr<Mechanism>(new Mechanism(std::move(options)));
+}
+
+absl::StatusOr<NoisedRelease> Mechanism::Release(ClippedSum&& sum, const grant::StepGrant& grant) {
+  ClippedSum private_sum = std::move(sum);
+  RETURN_IF_ERROR(private_sum.statistics_.SumOverRanks(options_.sum_over_ranks));
+  std::array<double, 2> norm_sq = {0, 0};  // with and, for jobs that promise nothing, without noise
+  if (options_.report_raw) norm_sq[1] = NormSqOf(private_sum.slices_);
+
+  const crypto::Key key = crypto::DeriveKey(options_.secret, "gradient noise", grant.step());
+  const double stddev = options_.gradient_noise_multiplier * private_sum.sensitivity_;
+  for (const ShardSlice& slice : private_sum.slices_) AddNoiseToSlice(key, stddev, slice);
+
+  norm_sq[0] = NormSqOf(private_sum.slices_);
+  RETURN_IF_ERROR(options_.sum_over_ranks(absl::MakeSpan(norm_sq)));
+  NoisedMetrics metrics = MakeMetrics(private_sum.statistics_, norm_sq[0], stddev, grant);
+  if (options_.report_raw) {
+    metrics.raw_ = MakeRawMetrics(private_sum.statistics_, norm_sq[1]);
+  }
+  return NoisedRelease{NoisedGradient(std::move(private_sum.slices_), options_.expected_batch_size),
+                       std::move(metrics)};
+}
+
+NoisedMetrics Mechanism::MakeMetrics(const PrivateStatistics& statistics, double noised_norm_sq,
+                                     double gradient_noise_stddev,
+                                     const grant::StepGrant& grant) const {
+  std::array<double, 2> normals;
+  kernels::FillNormals(kernels::ChaChaKey::FromBytes(
+                           crypto::DeriveKey(options_.secret, "metrics noise", grant.step())),
+                       /*first_position=*/0, absl::MakeSpan(normals));
+  const double batch = options_.expected_batch_size;
+  const double loss_stddev = options_.loss_noise_multiplier * options_.max_loss;
+  const double count_stddev = options_.clip_fraction_noise_multiplier;
+  const double parameters = static_cast<double>(options_.parameters);
+  const double noise_floor_sq = parameters * gradient_noise_stddev * gradient_noise_stddev;
+
+  NoisedMetrics metrics;
+  metrics.step_ = grant.step();
+  metrics.attempt_ = grant.attempt();
+  metrics.noised_gradient_norm_ = std::sqrt(noised_norm_sq) / batch;
+  metrics.corrected_gradient_norm_ =
+      std::sqrt(std::max(0.0, noised_norm_sq - noise_floor_sq)) / batch;
+  // The noise's share of the squared norm has standard deviation sqrt(2 P) stddev^2.
+  metrics.gradient_norm_resolution_ =
+      std::pow(2 * parameters, 0.25) * gradient_noise_stddev / batch;
+  metrics.noised_mean_loss_ =
+      (StatisticsReader::ClippedLossSum(statistics) + loss_stddev * normals[0]) / batch;
+  metrics.mean_loss_standard_error_ = loss_stddev / batch;
+  metrics.noised_clip_fraction_ =
+      (StatisticsReader::ClippedExamples(statistics) + count_stddev * normals[1]) / batch;
+  metrics.clip_fraction_standard_error_ = count_stddev / batch;
+  return metrics;
+}
+
+RawMetrics Mechanism::MakeRawMetrics(const PrivateStatistics& statistics, double norm_sq) const {
+  const double examples = StatisticsReader::Examples(statistics);
+  RawMetrics raw;
+  raw.sampled_batch_size = static_cast<int64_t>(examples);
+  raw.gradient_norm = std::sqrt(norm_sq) / options_.expected_batch_size;
+  if (examples > 0) {
+    raw.mean_loss = StatisticsReader::RawLossSum(statistics) / examples;
+    raw.clip_fraction = StatisticsReader::ClippedExamples(statistics) / examples;
+  }
+  return raw;
+}
+
+}  // namespace sotto::dp

@@ -1,0 +1,33 @@
+// The door to PrivateStatistics: this target is visible inside worker/dp alone.
+#ifndef SOTTO_WORKER_DP_STATISTICS_READER_H_
+#define SOTTO_WORKER_DP_STATISTICS_READER_H_
+
+#include "worker/dp/private_statistics.h"
+
+namespace sotto::dp {
+
+class StatisticsReader {
+ public:
+  // Adds one real example. Its loss enters the clipped sum within [0, loss_bound]: NaN and negative
+  // losses as 0, infinite ones as loss_bound. Guarantee: one example moves the clipped-loss sum by
+  // at most loss_bound and the count of clipped examples by at most 1.
+  static void AddExample(PrivateStatistics& statistics, double loss, double loss_bound,
+                         bool was_clipped);
+
+  static double Examples(const PrivateStatistics& statistics) {
+    return statistics.values_[PrivateStatistics::kExamples];
+  }
+  static double RawLossSum(const PrivateStatistics& statistics) {
+    return statistics.values_[PrivateStatistics::kRawLossSum];
+  }
+  static double ClippedLossSum(const PrivateStatistics& statistics) {
+    return statistics.values_[PrivateStatistics::kClippedLossSum];
+  }
+  static double ClippedExamples(const PrivateStatistics& statistics) {
+    return statistics.values_[PrivateStatistics::kClippedExamples];
+  }
+};
+
+}  // namespace sotto::dp
+
+#endif  // SOTTO_WORKER_DP_STATISTICS_READER_H_

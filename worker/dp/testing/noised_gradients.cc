@@ -1,0 +1,21 @@
+#include "worker/dp/testing/noised_gradients.h"
+
+#include <utility>
+
+#include "worker/dp/mechanism.h"
+#include "worker/grant/testing/step_grants.h"
+
+namespace sotto::dp {
+
+NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_batch_size) {
+  std::unique_ptr<Mechanism> mechanism = *Mechanism::Create({
+      .secret = crypto::Secret::FromPublicSeed(0),
+      .expected_batch_size = expected_batch_size,
+      .sum_over_ranks = [](absl::Span<double>) { return absl::OkStatus(); },
+  });
+  ClippedSum sum(ClippedSumPasskey::Vouch(), std::move(sums), PrivateStatistics(),
+                 /*sensitivity=*/1);
+  return std::move(mechanism->Release(std::move(sum), grant::GrantStep(0))->gradient);
+}
+
+}  // namespace sotto::dp

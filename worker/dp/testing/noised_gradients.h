@@ -1,0 +1,16 @@
+// NoisedGradients for tests of optimizers: given sums through a mechanism without noise.
+#ifndef SOTTO_WORKER_DP_TESTING_NOISED_GRADIENTS_H_
+#define SOTTO_WORKER_DP_TESTING_NOISED_GRADIENTS_H_
+
+#include <vector>
+
+#include "worker/dp/noised_gradient.h"
+#include "worker/dp/shard_slice.h"
+
+namespace sotto::dp {
+
+NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_batch_size);
+
+}  // namespace sotto::dp
+
+#endif  // SOTTO_WORKER_DP_TESTING_NOISED_GRADIENTS_H_
