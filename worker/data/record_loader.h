@@ -1,0 +1,42 @@
+// Tensors of a micro-batch.
+#ifndef SOTTO_WORKER_DATA_RECORD_LOADER_H_
+#define SOTTO_WORKER_DATA_RECORD_LOADER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "common/dataset/token_file.h"
+#include "worker/data/micro_batch_plan.h"
+
+namespace sotto::data {
+
+// B = micro_batch_size rows always; rows past the ids are dummies (id -1, no scored token).
+struct LoadedMicroBatch {
+  at::Tensor tokens_BT;     // int64; padding is token 0
+  at::Tensor loss_mask_BT;  // fp32; [b, t] = 1: the prediction of token t counts; column 0 and
+                            // padding are 0
+  std::vector<int64_t> example_ids;
+};
+
+// Thread-safe.
+class RecordLoader {
+ public:
+  // `file` outlives the loader and was validated.
+  RecordLoader(const dataset::TokenFile& file, int32_t micro_batch_size)
+      : file_(file), micro_batch_size_(micro_batch_size) {}
+
+  // Records longer than the padded length are truncated.
+  LoadedMicroBatch Load(const PlannedMicroBatch& micro_batch) const;
+
+  // Tokens of each record, for PlanMicroBatches.
+  std::vector<int64_t> Lengths(absl::Span<const int64_t> ids) const;
+
+ private:
+  const dataset::TokenFile& file_;
+  int32_t micro_batch_size_;
+};
+
+}  // namespace sotto::data
+
+#endif  // SOTTO_WORKER_DATA_RECORD_LOADER_H_
