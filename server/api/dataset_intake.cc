@@ -94,8 +94,14 @@ v1::Dataset MakeDataset(const v1::RegisterDatasetRequest& request,
 
 absl::StatusOr<v1::Dataset> ExamineDataset(const v1::RegisterDatasetRequest& request) {
   RETURN_IF_ERROR(CheckRequest(request));
-  ASSIGN_OR_RETURN(const std::unique_ptr<dataset::TokenFile> file,
-                   dataset::TokenFile::Open(request.path()));
+  absl::StatusOr<std::unique_ptr<dataset::TokenFile>> opened =
+      dataset::TokenFile::Open(request.path());
+  // Truncated: the caller's file is wrong, the coordinator has lost nothing.
+  if (absl::IsDataLoss(opened.status())) {
+    return absl::InvalidArgumentError(opened.status().message());
+  }
+  RETURN_IF_ERROR(opened.status());
+  const std::unique_ptr<dataset::TokenFile> file = *std::move(opened);
   RETURN_IF_ERROR(file->Validate(dataset::TokenFile::Audience::kSteward));
   if (file->num_records() > request.max_records()) {
     return BadRequestError(

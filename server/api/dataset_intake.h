@@ -9,7 +9,7 @@ namespace sotto::api {
 
 // Reads and validates the whole file and gives what the ledger records. Blocks.
 // INVALID_ARGUMENT: BadRequest with every broken rule of the request (name, path, max_records,
-// budget), or the first broken
+// budget), or the first broken rule of the file, truncation included. NOT_FOUND: no such file.
 absl::StatusOr<v1::Dataset> ExamineDataset(const v1::RegisterDatasetRequest& request);
 
 }  // namespace sotto::api

@@ -99,7 +99,8 @@ TEST_F(DatasetTest, ATruncatedFileIsRefused) {
   const std::string path = WriteTokens("t", 7);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
   const grpc::Status status = Register(MakeRequest(path));
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::DATA_LOSS) << status.error_message();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("truncated"));
   grpc::ClientContext context;
   v1::ListDatasetsResponse datasets;
   ASSERT_TRUE(ledger_->ListDatasets(&context, {}, &datasets).ok());

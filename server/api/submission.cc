@@ -128,9 +128,9 @@ absl::StatusOr<v1::SubmitJobResponse> Submission::Validate(const v1::JobPlan& pl
       "can set aside.",
       crash.steps, crash.epsilon));
   if (dataset.budgeted()) {
-    job.mutable_plan()->add_notes(absl::StrFormat(
-        "The budget of \"%s\" has epsilon %.4g of %.4g left before this job.", dataset.name(),
-        dataset.left_epsilon(), dataset.budget().epsilon()));
+    job.mutable_plan()->add_notes(
+        absl::StrFormat("The budget of \"%s\" has epsilon %.4g of %.4g left before this job.",
+                        dataset.name(), dataset.left_epsilon(), dataset.budget().epsilon()));
   }
   return response;
 }
