@@ -1,0 +1,56 @@
+#ifndef SOTTO_WORKER_MODELS_GPT2_BLOCK_H_
+#define SOTTO_WORKER_MODELS_GPT2_BLOCK_H_
+
+#include <cstdint>
+
+#include "worker/models/stage.h"
+#include "worker/nn/attention.h"
+#include "worker/nn/layer_norm.h"
+#include "worker/nn/linear.h"
+
+namespace sotto::models {
+
+// A pre-norm transformer block: x + attention(ln_1(x)), then x + mlp(ln_2(x)) with the tanh form of
+// GELU. Keeps 16 D + heads + 4 floats per token.
+class Gpt2Block final : public Stage {
+ public:
+  // Positions in the unit's parameter list.
+  struct Parameters {
+    int ln_1_gain, ln_1_bias;
+    int attention_weight, attention_bias;
+    int projection_weight, projection_bias;
+    int ln_2_gain, ln_2_bias;
+    int fc_weight, fc_bias;
+    int mlp_projection_weight, mlp_projection_bias;
+  };
+
+  Gpt2Block(int unit, const Parameters& parameters, int64_t heads, double layer_norm_epsilon);
+
+  int unit() const override { return unit_; }
+  at::Tensor Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                     const at::Tensor& input) override;
+  at::Tensor Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                      const at::Tensor& output_grads, nn::GradientSink& sink) override;
+  void Release() override { kept_ = {}; }
+
+ private:
+  struct Kept {
+    nn::SavedInput ln_1, attention, projection, ln_2, fc, mlp_projection;
+    nn::CausalAttention::Saved scores;
+    at::Tensor fc_output;  // before GELU
+  };
+
+  const int unit_;
+  const nn::LayerNorm ln_1_;
+  const nn::Linear attention_;
+  const nn::CausalAttention scores_;
+  const nn::Linear projection_;
+  const nn::LayerNorm ln_2_;
+  const nn::Linear fc_;
+  const nn::Linear mlp_projection_;
+  Kept kept_;
+};
+
+}  // namespace sotto::models
+
+#endif  // SOTTO_WORKER_MODELS_GPT2_BLOCK_H_

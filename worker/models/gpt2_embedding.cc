@@ -1,0 +1,40 @@
+#include "worker/models/gpt2_ends.h"
+#include "worker/nn/tied_embedding.h"
+
+namespace sotto::models {
+namespace {
+
+std::unique_ptr<nn::Layer> MakeTokens(const Gpt2Embedding::Options& options) {
+  if (options.tied == nullptr) return std::make_unique<nn::Embedding>(options.tokens);
+  return std::make_unique<nn::TiedEmbedding>(options.tokens);
+}
+
+}  // namespace
+
+Gpt2Embedding::Gpt2Embedding(const Options& options)
+    : options_(options), tokens_(MakeTokens(options)), positions_(options.positions) {}
+
+at::Tensor Gpt2Embedding::Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                                  const at::Tensor&) {
+  const at::Tensor embedded = tokens_->Forward(parameters, batch.tokens_BT, &kept_tokens_);
+  return positions_.Forward(parameters, embedded, &kept_positions_);
+}
+
+at::Tensor Gpt2Embedding::Backward(absl::Span<const at::Tensor>, const MicroBatch&,
+                                   const at::Tensor& output_grads, nn::GradientSink& sink) {
+  nn::SavedInput saved = kept_tokens_;
+  if (options_.tied != nullptr && sink.needs_cross_term()) {
+    saved.head_activations_BTD = options_.tied->head_activations_BTD;
+    saved.head_grads_BTT = options_.tied->head_grads_BTT;
+  }
+  sink.Visit(*tokens_, saved, output_grads);
+  sink.Visit(positions_, kept_positions_, output_grads);
+  return at::Tensor();
+}
+
+void Gpt2Embedding::Release() {
+  kept_tokens_ = {};
+  kept_positions_ = {};
+}
+
+}  // namespace sotto::models

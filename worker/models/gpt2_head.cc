@@ -1,0 +1,115 @@
+#include <algorithm>
+
+#include "ATen/ops/empty.h"
+#include "ATen/ops/gather.h"
+#include "worker/models/gpt2_ends.h"
+#include "worker/nn/cross_entropy.h"
+#include "worker/nn/linear.h"
+#include "worker/nn/tied_embedding.h"
+
+namespace sotto::models {
+namespace {
+
+std::unique_ptr<nn::Layer> MakeHead(const Gpt2Head::Options& options) {
+  if (options.tied != nullptr) return std::make_unique<nn::TiedHead>(options.weight);
+  return std::make_unique<nn::Linear>(nn::Linear::Options{
+      .weight = options.weight, .weight_layout = nn::Linear::WeightLayout::kOutputInput});
+}
+
+}  // namespace
+
+Gpt2Head::Gpt2Head(const Options& options)
+    : options_(options),
+      ln_f_({.gain = options.ln_f_gain,
+             .bias = options.ln_f_bias,
+             .epsilon = options.layer_norm_epsilon}),
+      head_(MakeHead(options)) {}
+
+int64_t Gpt2Head::ExamplesAtOnce(const MicroBatch& batch, int64_t vocabulary) const {
+  const int64_t example_bytes =
+      std::max<int64_t>(1, batch.tokens_BT.size(1) * vocabulary * int64_t{sizeof(float)});
+  return std::clamp<int64_t>(options_.head_chunk_bytes / example_bytes, 1,
+                             std::max<int64_t>(1, batch.tokens_BT.size(0)));
+}
+
+at::Tensor Gpt2Head::LogitGrads(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                                int64_t begin, int64_t count, const at::Tensor& losses_B) const {
+  nn::SavedInput unused;
+  const at::Tensor logits =
+      head_->Forward(parameters, kept_head_.activations.narrow(0, begin, count), &unused);
+  nn::CrossEntropyWithGradient(logits, batch.tokens_BT.narrow(0, begin, count),
+                               weights_BT_.narrow(0, begin, count),
+                               losses_B.narrow(0, begin, count));
+  return logits;
+}
+
+at::Tensor Gpt2Head::Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                             const at::Tensor& input) {
+  weights_BT_ = batch.loss_mask_BT;
+  if (options_.loss_reduction == LossReduction::kMean) {
+    weights_BT_ = weights_BT_.div(weights_BT_.sum(1, /*keepdim=*/true).clamp_min(1));
+  }
+  kept_head_ = {.activations = ln_f_.Forward(parameters, input, &kept_ln_f_),
+                .tokens_BT = batch.tokens_BT};
+  const int64_t examples = batch.tokens_BT.size(0);
+  const int64_t at_once = ExamplesAtOnce(batch, parameters[options_.weight].size(0));
+  const at::Tensor losses_B = at::empty({examples}, input.options());
+  for (int64_t begin = 0; begin < examples; begin += at_once) {
+    const int64_t count = std::min(at_once, examples - begin);
+    const at::Tensor grads = LogitGrads(parameters, batch, begin, count, losses_B);
+    if (count == examples) logit_grads_ = grads;
+  }
+  return losses_B;
+}
+
+void Gpt2Head::KeepCrossTerm(const MicroBatch& batch, const nn::SavedInput& part,
+                             const at::Tensor& logit_grads) const {
+  TiedState& tied = *options_.tied;
+  const int64_t tokens = batch.tokens_BT.size(1);
+  if (part.first_example == 0) {
+    tied.head_activations_BTD = kept_head_.activations;
+    tied.head_grads_BTT =
+        at::empty({batch.tokens_BT.size(0), tokens, tokens}, logit_grads.options());
+  }
+  const int64_t count = logit_grads.size(0);
+  at::Tensor kept = tied.head_grads_BTT.narrow(0, part.first_example, count);
+  at::gather_out(kept, logit_grads, 2, part.tokens_BT.unsqueeze(1).expand({count, tokens, tokens}));
+}
+
+at::Tensor Gpt2Head::Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                              const at::Tensor&, nn::GradientSink& sink) {
+  const int64_t examples = batch.tokens_BT.size(0);
+  const int64_t at_once = ExamplesAtOnce(batch, parameters[options_.weight].size(0));
+  const at::Tensor losses_B = at::empty({examples}, weights_BT_.options());
+  at::Tensor activation_grads;
+  for (int64_t begin = 0; begin < examples; begin += at_once) {
+    const int64_t count = std::min(at_once, examples - begin);
+    const at::Tensor grads = logit_grads_.defined()
+                                 ? logit_grads_
+                                 : LogitGrads(parameters, batch, begin, count, losses_B);
+    const nn::SavedInput part = nn::SliceExamples(kept_head_, begin, count);
+    sink.Visit(*head_, part, grads);
+    if (options_.tied != nullptr && sink.needs_cross_term()) KeepCrossTerm(batch, part, grads);
+    const at::Tensor part_grads = head_->BackwardInput(parameters, part, grads);
+    if (count == examples) {
+      activation_grads = part_grads;
+      break;
+    }
+    if (begin == 0) {
+      activation_grads = at::empty(kept_head_.activations.sizes(), part_grads.options());
+    }
+    activation_grads.narrow(0, begin, count).copy_(part_grads);
+  }
+  sink.Visit(ln_f_, kept_ln_f_, activation_grads);
+  return ln_f_.BackwardInput(parameters, kept_ln_f_, activation_grads);
+}
+
+void Gpt2Head::Release() {
+  kept_ln_f_ = {};
+  kept_head_ = {};
+  weights_BT_.reset();
+  logit_grads_.reset();
+  if (options_.tied != nullptr) *options_.tied = {};
+}
+
+}  // namespace sotto::models

@@ -1,0 +1,22 @@
+#ifndef SOTTO_WORKER_MODELS_MICRO_BATCH_H_
+#define SOTTO_WORKER_MODELS_MICRO_BATCH_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+
+namespace sotto::models {
+
+// One forward/backward on a rank: B examples padded to T tokens.
+struct MicroBatch {
+  at::Tensor tokens_BT;     // int64; padding holds any valid token
+  at::Tensor loss_mask_BT;  // float32, 0 or 1. Position t scores the prediction of tokens_BT[b, t]
+                            // from what precedes it. Position 0 is never scored, padding is 0; a
+                            // dummy example is 0 everywhere.
+  std::vector<int64_t> example_ids;  // [B]; -1 for a dummy
+};
+
+}  // namespace sotto::models
+
+#endif  // SOTTO_WORKER_MODELS_MICRO_BATCH_H_

@@ -1,0 +1,46 @@
+#ifndef SOTTO_WORKER_NN_LINEAR_H_
+#define SOTTO_WORKER_NN_LINEAR_H_
+
+#include "worker/nn/layer.h"
+
+namespace sotto::nn {
+
+// y = x W + b over the last dimension. Inputs and outputs are [B, T, *], contiguous.
+class Linear final : public Layer {
+ public:
+  enum class WeightLayout {
+    kInputOutput,  // W is [I, O], GPT-2's Conv1D
+    kOutputInput,  // W is [O, I], the head's
+  };
+  static constexpr int kNoBias = -1;
+
+  struct Options {
+    int weight = 0;  // positions in the unit's parameter list
+    int bias = kNoBias;
+    WeightLayout weight_layout = WeightLayout::kInputOutput;
+  };
+
+  explicit Linear(const Options& options);
+
+  at::Tensor Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
+                     SavedInput* saved) const override;
+  at::Tensor BackwardInput(absl::Span<const at::Tensor> parameters, const SavedInput& saved,
+                           const at::Tensor& output_grads) const override;
+  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
+                        const at::Tensor& norm_sq_B) const override;
+  void WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
+                  const at::Tensor& coefficients_B,
+                  absl::Span<const at::Tensor> gradients) const override;
+  void ExampleGrads(const SavedInput& saved, const at::Tensor& output_grads,
+                    absl::Span<const at::Tensor> slabs, const at::Tensor& norm_sq_B) const override;
+
+ private:
+  bool has_bias() const { return options_.bias != kNoBias; }
+  bool output_first() const { return options_.weight_layout == WeightLayout::kOutputInput; }
+
+  const Options options_;
+};
+
+}  // namespace sotto::nn
+
+#endif  // SOTTO_WORKER_NN_LINEAR_H_
