@@ -1,0 +1,60 @@
+#include "worker/optim/adamw.h"
+
+#include <cmath>
+#include <utility>
+
+#include "common/base/status_macros.h"
+#include "kernels/adamw.h"
+#include "worker/optim/sharded_update.h"
+
+namespace sotto::optim {
+
+namespace {
+
+absl::Span<float> RangeOf(const at::Tensor& tensor, int64_t begin, int64_t end) {
+  return absl::MakeSpan(tensor.data_ptr<float>() + begin, end - begin);
+}
+
+}  // namespace
+
+AdamW::AdamW(Options options, std::vector<ParameterShard> shards)
+    : options_(options),
+      shards_(std::move(shards)),
+      m_(ZerosLike(shards_)),
+      v_(ZerosLike(shards_)) {}
+
+absl::Status AdamW::Step(const dp::NoisedGradient& gradient, double learning_rate, int64_t step) {
+  RETURN_IF_ERROR(CheckMatches(gradient, shards_));
+  const double t = static_cast<double>(step + 1);
+  kernels::AdamWStep numbers;
+  numbers.learning_rate = learning_rate;
+  numbers.beta1 = options_.beta1;
+  numbers.beta2 = options_.beta2;
+  numbers.epsilon = options_.epsilon;
+  numbers.gradient_divisor = gradient.expected_batch_size();
+  numbers.bias_correction1 = 1 - std::pow(options_.beta1, t);
+  numbers.bias_correction2 = 1 - std::pow(options_.beta2, t);
+  for (size_t unit = 0; unit < shards_.size(); ++unit) {
+    ForEachRange(shards_[unit], [&](int64_t begin, int64_t end, bool is_decayed) {
+      kernels::AdamWStep range = numbers;
+      range.weight_decay = is_decayed ? options_.weight_decay : 0;
+      kernels::UpdateAdamW(range, RangeOf(gradient.sums()[unit].values, begin, end),
+                           RangeOf(shards_[unit].values, begin, end), RangeOf(m_[unit], begin, end),
+                           RangeOf(v_[unit], begin, end));
+    });
+  }
+  return absl::OkStatus();
+}
+
+std::vector<StateTensor> AdamW::State() {
+  std::vector<StateTensor> state;
+  for (size_t unit = 0; unit < m_.size(); ++unit) {
+    state.push_back({"m", static_cast<int>(unit), m_[unit]});
+  }
+  for (size_t unit = 0; unit < v_.size(); ++unit) {
+    state.push_back({"v", static_cast<int>(unit), v_[unit]});
+  }
+  return state;
+}
+
+}  // namespace sotto::optim

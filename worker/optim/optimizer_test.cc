@@ -1,0 +1,145 @@
+#include "worker/optim/optimizer.h"
+
+#include <cmath>
+#include <vector>
+
+#include "ATen/ops/from_blob.h"
+#include "common/base/log.h"
+#include "common/base/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "worker/dp/testing/noised_gradients.h"
+#include "worker/optim/adamw.h"
+#include "worker/optim/sgd.h"
+
+namespace sotto::optim {
+namespace {
+
+constexpr int64_t kSize = 1000;
+constexpr double kBatch = 8;
+
+// Weights of one unit; [0, 400) is decayed, [990, 1000) padding.
+class Weights {
+ public:
+  Weights() : values_(kSize) {
+    for (int64_t i = 0; i < 990; ++i) values_[i] = std::cos(static_cast<float>(i));
+  }
+  ParameterShard Shard(int64_t begin = 0, int64_t end = kSize) {
+    ParameterShard shard{at::from_blob(values_.data() + begin, {end - begin}, at::kFloat), {}};
+    if (begin < 400) shard.decayed = {{0, std::min<int64_t>(400, end) - begin}};
+    return shard;
+  }
+  std::vector<float>& values() { return values_; }
+
+ private:
+  std::vector<float> values_;
+};
+
+std::vector<float> SumsAt(int step) {
+  std::vector<float> sums(kSize, 0.f);
+  for (int64_t i = 0; i < 990; ++i)
+    sums[i] = static_cast<float>(kBatch) * std::sin(i + 0.1f * step);
+  return sums;
+}
+
+dp::NoisedGradient Gradient(std::vector<float>& sums, int64_t begin = 0, int64_t end = kSize) {
+  return dp::MakeNoisedGradient(
+      {{.values = at::from_blob(sums.data() + begin, {end - begin}, at::kFloat),
+        .canonical_base = begin,
+        .used = {{0, end - begin}}}},
+      kBatch);
+}
+
+TEST(SgdTest, FollowsItsDefinition) {
+  Weights weights;
+  Sgd sgd({.momentum = 0.9, .weight_decay = 0.1}, {weights.Shard()});
+  std::vector<double> expected(weights.values().begin(), weights.values().end());
+  std::vector<double> buffer(kSize, 0);
+  for (int step = 0; step < 5; ++step) {
+    std::vector<float> sums = SumsAt(step);
+    ASSERT_OK(sgd.Step(Gradient(sums), /*learning_rate=*/0.05, step));
+    for (int64_t i = 0; i < kSize; ++i) {
+      buffer[i] = 0.9 * buffer[i] + sums[i] / kBatch;
+      expected[i] -= 0.05 * (buffer[i] + (i < 400 ? 0.1 * expected[i] : 0));
+      ASSERT_NEAR(weights.values()[i], expected[i], 5 * 4 * 0x1p-24) << step << " " << i;
+    }
+  }
+}
+
+TEST(SgdTest, WithoutMomentumThereIsNoState) {
+  Weights weights;
+  EXPECT_TRUE(Sgd({}, {weights.Shard()}).State().empty());
+}
+
+TEST(AdamWTest, FollowsItsDefinition) {
+  Weights weights;
+  AdamW adamw({.weight_decay = 0.1}, {weights.Shard()});
+  std::vector<double> w(weights.values().begin(), weights.values().end());
+  std::vector<double> m(kSize, 0);
+  std::vector<double> v(kSize, 0);
+  for (int step = 0; step < 5; ++step) {
+    std::vector<float> sums = SumsAt(step);
+    ASSERT_OK(adamw.Step(Gradient(sums), /*learning_rate=*/0.01, step));
+    for (int64_t i = 0; i < kSize; ++i) {
+      const double g = sums[i] / kBatch;
+      m[i] = 0.9 * m[i] + 0.1 * g;
+      v[i] = 0.999 * v[i] + 0.001 * g * g;
+      const double m_hat = m[i] / (1 - std::pow(0.9, step + 1));
+      const double v_hat = v[i] / (1 - std::pow(0.999, step + 1));
+      w[i] -= 0.01 * (m_hat / (std::sqrt(v_hat) + 1e-8) + (i < 400 ? 0.1 * w[i] : 0));
+      ASSERT_NEAR(weights.values()[i], w[i], 5 * 4 * 0x1p-24) << step << " " << i;
+    }
+  }
+}
+
+template <typename T>
+std::vector<float> Train(typename T::Options options, std::vector<int64_t> cuts) {
+  Weights weights;
+  cuts.push_back(kSize);
+  int64_t begin = 0;
+  for (int64_t end : cuts) {
+    T optimizer(options, {weights.Shard(begin, end)});
+    for (int step = 0; step < 3; ++step) {
+      std::vector<float> sums = SumsAt(step);
+      SOTTO_CHECK_OK(optimizer.Step(Gradient(sums, begin, end), 0.01, step));
+    }
+    begin = end;
+  }
+  return weights.values();
+}
+
+TEST(OptimizerTest, ShardingDoesNotChangeABit) {
+  for (const std::vector<int64_t>& cuts :
+       std::vector<std::vector<int64_t>>{{32}, {480, 960}, {1, 2, 399}}) {
+    EXPECT_EQ(Train<AdamW>({.weight_decay = 0.1}, cuts), Train<AdamW>({.weight_decay = 0.1}, {}));
+    EXPECT_EQ(Train<Sgd>({.momentum = 0.9}, cuts), Train<Sgd>({.momentum = 0.9}, {}));
+  }
+}
+
+TEST(OptimizerTest, PaddingStaysZero) {
+  const std::vector<float> weights = Train<AdamW>({.weight_decay = 0.1}, {});
+  EXPECT_THAT(std::vector<float>(weights.begin() + 990, weights.end()), ::testing::Each(0));
+}
+
+TEST(OptimizerTest, StateSharesItsStorage) {
+  Weights weights;
+  AdamW adamw({}, {weights.Shard()});
+  std::vector<StateTensor> state = adamw.State();
+  ASSERT_EQ(state.size(), 2);
+  EXPECT_EQ(state[0].name, "m");
+  EXPECT_EQ(state[1].name, "v");
+  std::vector<float> sums = SumsAt(0);
+  ASSERT_OK(adamw.Step(Gradient(sums), 0.01, 0));
+  EXPECT_NEAR(state[0].values.data_ptr<float>()[1], 0.1 * std::sin(1.0), 1e-6);
+}
+
+TEST(OptimizerTest, ReleasesOfAnotherShapeAreRefused) {
+  Weights weights;
+  AdamW adamw({}, {weights.Shard()});
+  std::vector<float> sums = SumsAt(0);
+  EXPECT_THAT(adamw.Step(Gradient(sums, 0, 999), 0.01, 0),
+              StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("999")));
+}
+
+}  // namespace
+}  // namespace sotto::optim
