@@ -35,13 +35,16 @@ class FakeCoordinator : public v1::WorkerService::Service {
     {
       MutexLock lock(&mutex_);
       hellos_.push_back(hello.hello());
-      stream_ = stream;
       end_.reset();
     }
     if (!refusal_.ok()) return refusal_;
     v1::CoordinatorMessage welcome;
     welcome.mutable_welcome()->set_secret(hellos_.size() == 1 ? "secret" : "");
     stream->Write(welcome);
+    {
+      MutexLock lock(&mutex_);
+      stream_ = stream;
+    }
     std::thread reader([&] { ReadAll(*stream); });
     grpc::Status status;
     {
