@@ -1,0 +1,21 @@
+// Charges and datasets as ledger entries hold them.
+#ifndef SOTTO_SERVER_LEDGER_CHARGE_RECORD_H_
+#define SOTTO_SERVER_LEDGER_CHARGE_RECORD_H_
+
+#include <string>
+
+#include "proto/sotto/v1/ledger_service.pb.h"
+#include "server/accounting/charge.h"
+
+namespace sotto::ledger {
+
+void RecordCharge(const accounting::StepCharge& charge, v1::LedgerEntry& entry);
+accounting::StepCharge ChargeOf(const v1::LedgerEntry& entry);
+
+// Canonical text of everything a registration fixes; two datasets differ exactly when their texts
+// do. Balances and the time are not part of it.
+std::string RegistrationText(const v1::Dataset& dataset);
+
+}  // namespace sotto::ledger
+
+#endif  // SOTTO_SERVER_LEDGER_CHARGE_RECORD_H_
