@@ -275,6 +275,7 @@ absl::Status Training::Assembly::BuildPrivacy(crypto::Secret secret) {
                         .gradient_noise_multiplier = privacy.gradient_noise_multiplier(),
                         .loss_noise_multiplier = privacy.loss_noise_multiplier(),
                         .clip_fraction_noise_multiplier = privacy.clip_fraction_noise_multiplier(),
+                        .max_loss = privacy.max_loss(),
                         .expected_batch_size = plan().train().expected_batch_size(),
                         .parameters = layout_.total_elements(),
                         .report_raw = privacy.not_private() && !plan().dataset().budgeted(),

@@ -21,6 +21,12 @@ absl::Status CheckNonNegative(const char* name, double value) {
       absl::StrCat(name, " must be finite and not negative, but is ", value));
 }
 
+absl::Status CheckPositive(const char* name, double value) {
+  if (std::isfinite(value) && value > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, " must be finite and positive, but is ", value));
+}
+
 double NormSqOf(absl::Span<const ShardSlice> slices) {
   double norm_sq = 0;
   for (const ShardSlice& slice : slices) norm_sq += NormSqOfSlice(slice);
@@ -34,11 +40,9 @@ absl::StatusOr<std::unique_ptr<Mechanism>> Mechanism::Create(Options options) {
   RETURN_IF_ERROR(CheckNonNegative("loss_noise_multiplier", options.loss_noise_multiplier));
   RETURN_IF_ERROR(
       CheckNonNegative("clip_fraction_noise_multiplier", options.clip_fraction_noise_multiplier));
-  RETURN_IF_ERROR(CheckNonNegative("max_loss", options.max_loss));
-  if (!std::isfinite(options.expected_batch_size) || options.expected_batch_size <= 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "expected_batch_size must be finite and positive, but is ", options.expected_batch_size));
-  }
+  // A bound of 0 would be a noise of 0.
+  RETURN_IF_ERROR(CheckPositive("max_loss", options.max_loss));
+  RETURN_IF_ERROR(CheckPositive("expected_batch_size", options.expected_batch_size));
   if (!options.sum_over_ranks) return absl::InvalidArgumentError("sum_over_ranks must be set");
   return std::unique_ptr<Mechanism>(new Mechanism(std::move(options)));
 }

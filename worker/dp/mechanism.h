@@ -40,7 +40,7 @@ class Mechanism {
     double gradient_noise_multiplier = 0;
     double loss_noise_multiplier = 0;           // sensitivity: max_loss
     double clip_fraction_noise_multiplier = 0;  // sensitivity: 1
-    double max_loss = 0;             // public bound of one example's loss in the statistics
+    double max_loss = 0;             // > 0, public bound of one example's loss in the statistics
     double expected_batch_size = 0;  // public, > 0
     int64_t parameters = 0;          // scalars over all ranks, for the noise floor of the norm
     // Fills NoisedMetrics::raw(). Only for jobs marked not private.

@@ -238,6 +238,10 @@ TEST(MechanismTest, BadOptionsAreNamed) {
   Mechanism::Options negative = MakeOptions(-1);
   EXPECT_THAT(Mechanism::Create(std::move(negative)).status(),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("gradient_noise_multiplier")));
+  Mechanism::Options no_bound = MakeOptions(1);
+  no_bound.max_loss = 0;
+  EXPECT_THAT(Mechanism::Create(std::move(no_bound)).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("max_loss")));
   Mechanism::Options no_batch = MakeOptions(1);
   no_batch.expected_batch_size = 0;
   EXPECT_THAT(Mechanism::Create(std::move(no_batch)).status(),

@@ -10,6 +10,7 @@ namespace sotto::dp {
 NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_batch_size) {
   std::unique_ptr<Mechanism> mechanism = *Mechanism::Create({
       .secret = crypto::Secret::FromPublicSeed(0),
+      .max_loss = 1,
       .expected_batch_size = expected_batch_size,
       .sum_over_ranks = [](absl::Span<double>) { return absl::OkStatus(); },
   });
