@@ -30,7 +30,7 @@ constexpr int32_t kVocabulary = 29;
 constexpr int32_t kMaxLength = 12;
 
 // Records of 2 to kMaxLength tokens; some with unscored ones.
-std::string WriteTokens(const std::string& path, int64_t records) {
+std::string WriteTokens(const std::string& path, int64_t records, bool score_tokens) {
   auto writer = dataset::TokenFileWriter::Create(
       path, {.vocabulary_size = kVocabulary, .max_length = kMaxLength});
   SOTTO_CHECK_OK(writer.status());
@@ -41,7 +41,7 @@ std::string WriteTokens(const std::string& path, int64_t records) {
   };
   for (int64_t record = 0; record < records; ++record) {
     std::vector<int32_t> tokens(2 + next(kMaxLength - 1));
-    std::vector<uint8_t> scored(tokens.size(), 1);
+    std::vector<uint8_t> scored(tokens.size(), score_tokens ? 1 : 0);
     for (size_t t = 0; t < tokens.size(); ++t) {
       tokens[t] = static_cast<int32_t>(next(kVocabulary));
       if (record % 5 == 0 && t < 3) scored[t] = 0;
@@ -192,21 +192,27 @@ v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
   plan.set_protocol_version(1);
   v1::Gpt2Spec& gpt2 = *plan.mutable_spec()->mutable_model()->mutable_gpt2();
   gpt2.set_vocabulary_size(kVocabulary);
-  gpt2.set_width(16);
+  gpt2.set_width(options.width);
   gpt2.set_layers(3);
   gpt2.set_heads(2);
   gpt2.set_max_length(kMaxLength);
   gpt2.set_untied_head(!options.tied_head);
   gpt2.set_init_stddev(0.1);
   plan.mutable_spec()->mutable_model()->set_init_seed(7);
-  plan.mutable_spec()->mutable_privacy()->set_seed(99);
+  plan.mutable_spec()->mutable_privacy()->set_seed(options.seed);
   plan.mutable_spec()->mutable_train()->mutable_learning_rate()->set_peak(1e-3);
   v1::AdamwSpec& adamw =
       *plan.mutable_spec()->mutable_train()->mutable_optimizer()->mutable_adamw();
   adamw.set_weight_decay(0.1);
+  adamw.set_epsilon(options.adam_epsilon);
+  if (options.sgd_learning_rate > 0) {
+    plan.mutable_spec()->mutable_train()->mutable_optimizer()->mutable_sgd();
+    plan.mutable_spec()->mutable_train()->mutable_learning_rate()->set_peak(
+        options.sgd_learning_rate);
+  }
   v1::DatasetFacts& dataset = *plan.mutable_dataset();
   dataset.set_path(absl::StrCat(directory, "/tokens.bin"));
-  dataset.set_sha256(WriteTokens(dataset.path(), options.records));
+  dataset.set_sha256(WriteTokens(dataset.path(), options.records, options.score_tokens));
   dataset.set_max_records(options.records);
   dataset.set_vocabulary_size(kVocabulary);
   dataset.set_max_length(kMaxLength);

@@ -23,6 +23,11 @@ struct RunOptions {
   int threads_per_rank = 1;
   double clip_norm = 0.5;
   bool tied_head = true;
+  double adam_epsilon = 1e-8;
+  double sgd_learning_rate = 0;  // above 0: SGD without momentum or decay in AdamW's place
+  int32_t width = 16;
+  bool score_tokens = true;  // false: no token counts in any loss
+  uint64_t seed = 99;
 };
 
 // A GPT-2 of a few thousand parameters and a plan for it, as planning would resolve it, not

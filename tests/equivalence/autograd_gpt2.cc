@@ -1,0 +1,109 @@
+#include "tests/equivalence/autograd_gpt2.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+#include <map>
+#include <string>
+#include <variant>
+
+namespace sotto::equivalence {
+namespace {
+
+using Named = std::map<std::string, torch::Tensor>;
+
+torch::Tensor LayerNorm(const Named& named, const std::string& name, const torch::Tensor& x,
+                        double epsilon) {
+  const torch::Tensor centred = x - x.mean(-1, /*keepdim=*/true);
+  const torch::Tensor variance = centred.pow(2).mean(-1, /*keepdim=*/true);
+  return centred / torch::sqrt(variance + epsilon) * named.at(name + ".weight") +
+         named.at(name + ".bias");
+}
+
+torch::Tensor Linear(const Named& named, const std::string& name, const torch::Tensor& x) {
+  return torch::matmul(x, named.at(name + ".weight")) + named.at(name + ".bias");
+}
+
+torch::Tensor Attention(const torch::Tensor& qkv, int64_t heads) {
+  const int64_t tokens = qkv.size(0);
+  const int64_t width = qkv.size(1) / 3;
+  std::vector<torch::Tensor> parts = qkv.chunk(3, 1);
+  for (torch::Tensor& part : parts) {
+    part = part.reshape({tokens, heads, width / heads}).transpose(0, 1);
+  }
+  torch::Tensor scores = torch::matmul(parts[0], parts[1].transpose(1, 2)) /
+                         std::sqrt(static_cast<double>(width / heads));
+  const torch::Tensor future = torch::ones({tokens, tokens}, torch::kBool).triu(/*diagonal=*/1);
+  scores = scores.masked_fill(future, -std::numeric_limits<double>::infinity());
+  return torch::matmul(torch::softmax(scores, -1), parts[2])
+      .transpose(0, 1)
+      .reshape({tokens, width});
+}
+
+torch::Tensor Gelu(const torch::Tensor& x) {
+  return 0.5 * x * (1 + torch::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x.pow(3))));
+}
+
+torch::Tensor Logits(const layout::Gpt2Dimensions& dimensions, const Named& named,
+                     const torch::Tensor& tokens_T) {
+  torch::Tensor x = named.at("wte.weight").index_select(0, tokens_T) +
+                    named.at("wpe.weight").narrow(0, 0, tokens_T.size(0));
+  for (int64_t i = 0; i < dimensions.layers; ++i) {
+    const std::string block = "h." + std::to_string(i) + ".";
+    const double epsilon = dimensions.layer_norm_epsilon;
+    const torch::Tensor qkv =
+        Linear(named, block + "attn.c_attn", LayerNorm(named, block + "ln_1", x, epsilon));
+    x = x + Linear(named, block + "attn.c_proj", Attention(qkv, dimensions.heads));
+    const torch::Tensor fc =
+        Linear(named, block + "mlp.c_fc", LayerNorm(named, block + "ln_2", x, epsilon));
+    x = x + Linear(named, block + "mlp.c_proj", Gelu(fc));
+  }
+  x = LayerNorm(named, "ln_f", x, dimensions.layer_norm_epsilon);
+  return torch::matmul(
+      x, named.at(dimensions.tied_head ? "wte.weight" : "lm_head.weight").transpose(0, 1));
+}
+
+}  // namespace
+
+ExampleGradient AutogradExample(const layout::ModelDescription& description,
+                                const UnitTensors& parameters, const at::Tensor& tokens_T,
+                                const at::Tensor& loss_mask_T, bool mean_loss) {
+  Named named;
+  std::vector<torch::Tensor> leaves;
+  for (size_t unit = 0; unit < parameters.size(); ++unit) {
+    for (size_t i = 0; i < parameters[unit].size(); ++i) {
+      leaves.push_back(
+          parameters[unit][i].detach().to(torch::kDouble).clone().requires_grad_(true));
+      named[description.units[unit].parameters[i].name] = leaves.back();
+    }
+  }
+  ExampleGradient result;
+  const int64_t scored = tokens_T.size(0) - 1;
+  const torch::Tensor logits =
+      Logits(std::get<layout::Gpt2Dimensions>(description.family), named, tokens_T);
+  torch::Tensor weights = loss_mask_T.to(torch::kDouble).narrow(0, 1, scored);
+  if (mean_loss) weights = weights / std::max(1.0, weights.sum().item<double>());
+  const torch::Tensor log_probabilities = torch::log_softmax(logits.narrow(0, 0, scored), -1)
+                                              .gather(1, tokens_T.narrow(0, 1, scored).unsqueeze(1))
+                                              .squeeze(1);
+  // Examples without a scored token have loss 0 whatever their logits are.
+  const torch::Tensor loss = -(weights * log_probabilities).sum();
+  result.loss = loss.item<double>();
+  const std::vector<torch::Tensor> gradients = torch::autograd::grad(
+      {loss}, leaves, /*grad_outputs=*/{}, /*retain_graph=*/false, /*create_graph=*/false,
+      /*allow_unused=*/true);
+  double norm_sq = 0;
+  size_t next = 0;
+  for (const std::vector<at::Tensor>& unit : parameters) {
+    result.gradients.emplace_back();
+    for (size_t i = 0; i < unit.size(); ++i, ++next) {
+      result.gradients.back().push_back(
+          gradients[next].defined() ? gradients[next] : torch::zeros_like(leaves[next]));
+      norm_sq += result.gradients.back().back().pow(2).sum().item<double>();
+    }
+  }
+  result.norm = std::sqrt(norm_sq);
+  return result;
+}
+
+}  // namespace sotto::equivalence

@@ -1,0 +1,133 @@
+#include "tests/equivalence/mode_run.h"
+
+#include <utility>
+
+#include "ATen/CPUGeneratorImpl.h"
+#include "ATen/Functions.h"
+#include "common/base/log.h"
+#include "common/layout/gpt2_description.h"
+
+namespace sotto::equivalence {
+namespace {
+
+template <typename T>
+T ValueOrDie(absl::StatusOr<T> value) {
+  SOTTO_CHECK(value.ok()) << value.status().ToString();
+  return *std::move(value);
+}
+
+}  // namespace
+
+std::vector<at::Tensor> ParameterViews(const layout::ModelDescription& description,
+                                       const layout::FlatLayout& layout, int unit,
+                                       const at::Tensor& flat) {
+  std::vector<at::Tensor> views;
+  for (size_t i = 0; i < layout.unit(unit).parameters.size(); ++i) {
+    const layout::ParameterLayout& parameter = layout.unit(unit).parameters[i];
+    views.push_back(flat.narrow(0, parameter.offset, parameter.elements)
+                        .view(description.units[unit].parameters[i].shape));
+  }
+  return views;
+}
+
+TestModel MakeTestModel(const layout::Gpt2Dimensions& dimensions, int64_t seed) {
+  layout::ModelDescription description = ValueOrDie(layout::MakeGpt2Description(dimensions));
+  layout::FlatLayout layout = ValueOrDie(layout::FlatLayout::Create(description, 1));
+  TestModel model{.description = std::move(description), .layout = std::move(layout)};
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  for (int unit = 0; unit < model.layout.num_units(); ++unit) {
+    model.flat.push_back(at::zeros({model.layout.unit(unit).padded_elements}));
+    model.parameters.push_back(
+        ParameterViews(model.description, model.layout, unit, model.flat.back()));
+    for (size_t i = 0; i < model.parameters[unit].size(); ++i) {
+      at::Tensor& view = model.parameters[unit][i];
+      view.normal_(0, view.dim() == 1 ? 0.1 : 0.15, generator);
+      if (model.description.units[unit].parameters[i].init == layout::Init::kOnes) view.add_(1);
+    }
+  }
+  return model;
+}
+
+models::MicroBatch MakeMicroBatch(int64_t examples, int64_t tokens, int64_t vocabulary,
+                                  int64_t seed) {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  models::MicroBatch batch{
+      .tokens_BT = at::randint(vocabulary, {examples, tokens}, generator, at::kLong),
+      .loss_mask_BT = at::ones({examples, tokens})};
+  batch.loss_mask_BT.select(1, 0).zero_();
+  for (int64_t b = 0; b < examples; ++b) {
+    const int64_t length =
+        at::randint(std::min<int64_t>(2, tokens), tokens + 1, {1}, generator, at::kLong)
+            .item<int64_t>();
+    batch.loss_mask_BT[b].narrow(0, length, tokens - length).zero_();
+    batch.tokens_BT[b].narrow(0, length, tokens - length).zero_();
+    batch.example_ids.push_back(b);
+  }
+  return batch;
+}
+
+models::MicroBatch SelectFrom(const models::MicroBatch& batch,
+                              const std::vector<int64_t>& indices) {
+  const at::Tensor index = at::tensor(indices, at::kLong);
+  models::MicroBatch result{.tokens_BT = batch.tokens_BT.index_select(0, index),
+                            .loss_mask_BT = batch.loss_mask_BT.index_select(0, index)};
+  for (int64_t i : indices) result.example_ids.push_back(batch.example_ids[i]);
+  return result;
+}
+
+ModeRun::ModeRun(const TestModel& model, const ModeOptions& options, int64_t max_examples)
+    : model_(model), mode_(*layout::FindMode(options.mode)) {
+  stages_ = ValueOrDie(models::Model::Create(model.description, options.model));
+  pass_ = ValueOrDie(
+      dp::GradientPass::Create(model.layout, {.mode = mode_,
+                                              .applied_clip_norm = options.applied_clip_norm,
+                                              .loss_bound = 100,
+                                              .max_examples = max_examples}));
+  for (int unit = 0; unit < model.layout.num_units(); ++unit) {
+    flat_gradients_.push_back(at::zeros({model.layout.unit(unit).padded_elements}));
+    gradients_.push_back(
+        ParameterViews(model.description, model.layout, unit, flat_gradients_.back()));
+  }
+}
+
+void ModeRun::ZeroGradients() {
+  for (at::Tensor& flat : flat_gradients_) flat.zero_();
+}
+
+at::Tensor ModeRun::Forward(const models::MicroBatch& batch) {
+  at::Tensor value;
+  for (const auto& stage : stages_->stages()) {
+    value = stage->Forward(model_.parameters[stage->unit()], batch, value);
+  }
+  return value;
+}
+
+void ModeRun::Backward(const models::MicroBatch& batch, dp::GradientPass::Verb verb) {
+  at::Tensor grads;
+  for (size_t i = stages_->stages().size(); i-- > 0;) {
+    models::Stage& stage = *stages_->stages()[i];
+    grads = stage.Backward(model_.parameters[stage.unit()], batch, grads,
+                           pass_->Sink(verb, stage.unit(), gradients_[stage.unit()]));
+  }
+}
+
+void ModeRun::Run(const models::MicroBatch& batch) {
+  using Verb = dp::GradientPass::Verb;
+  pass_->Begin(batch.example_ids);
+  losses_B_ = Forward(batch);
+  if (mode_.norm != layout::Norm::kNone) {
+    Backward(batch, Verb::kNorm);
+    pass_->Clip(losses_B_);
+  }
+  if (mode_.kept == layout::Kept::kExampleGrads) {
+    for (int unit = 0; unit < model_.layout.num_units(); ++unit) {
+      pass_->Fold(unit, gradients_[unit]);
+    }
+  } else {
+    Backward(batch, Verb::kWeightGrad);
+  }
+  pass_->End(losses_B_);
+  stages_->Release();
+}
+
+}  // namespace sotto::equivalence
