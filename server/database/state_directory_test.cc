@@ -19,7 +19,10 @@ using ::testing::HasSubstr;
 class StateDirectoryTest : public ::testing::Test {
  protected:
   StateDirectoryTest() : folder_(*MakeTempDir(::testing::TempDir() + "state-")) {}
-  ~StateDirectoryTest() override { std::filesystem::remove_all(folder_); }
+  ~StateDirectoryTest() override {
+    umount(folder_.c_str());  // Where a test mounted something.
+    std::filesystem::remove_all(folder_);
+  }
 
   const std::string folder_;
 };
