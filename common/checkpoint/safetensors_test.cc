@@ -1,0 +1,151 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <numeric>
+#include <vector>
+
+#include "common/base/files.h"
+#include "common/base/status_matchers.h"
+#include "common/checkpoint/safetensors_header.h"
+#include "common/checkpoint/safetensors_reader.h"
+#include "common/checkpoint/safetensors_writer.h"
+#include "common/crypto/sha256.h"
+
+namespace sotto::checkpoint {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+struct HostileHeader {
+  std::string name;
+  std::string json;
+  std::string complaint;
+};
+
+class HostileHeaderTest : public ::testing::TestWithParam<HostileHeader> {};
+
+TEST_P(HostileHeaderTest, IsRefused) {
+  EXPECT_THAT(ParseSafetensorsHeader(GetParam().json, 8),
+              StatusIs(kInvalid, HasSubstr(GetParam().complaint)));
+}
+
+// The valid row is {"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}; each of these breaks one
+// thing.
+INSTANTIATE_TEST_SUITE_P(
+    Headers, HostileHeaderTest,
+    ::testing::ValuesIn<HostileHeader>({
+        {"NotJson", R"({"a")", "not a JSON object"},
+        {"NotAnObject", "[]", "not a JSON object"},
+        {"NameTwice",
+         R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+         "stands twice"},
+        {"FieldTwice", R"({"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+         "stands twice"},
+        {"UnknownDtype", R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})", "dtype"},
+        {"MissingShape", R"({"a":{"dtype":"F32","data_offsets":[0,8]}})", "exactly"},
+        {"MoreFields", R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}})",
+         "exactly"},
+        {"NegativeExtent", R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", "natural"},
+        {"FractionalExtent", R"({"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}})",
+         "natural"},
+        {"Overflow",
+         R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})", "large"},
+        {"BytesOverflow",
+         R"({"a":{"dtype":"F32","shape":[4611686018427387906],"data_offsets":[0,8]}})", "large"},
+        {"WrongLength", R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", "match"},
+        {"Reversed", R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[8,0]}})", "match"},
+        {"Hole", R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "hole"},
+        {"Overlap",
+         R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+         "overlap"},
+        {"Short", R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "cover"},
+        {"Metadata",
+         R"({"__metadata__":{"x":1},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+         "strings"},
+        {"Deep", R"({"a":{"dtype":"F32","shape":[[2]],"data_offsets":[0,8]}})", "deeply"},
+    }),
+    [](const auto& info) { return info.param.name; });
+
+TEST(SafetensorsHeaderTest, FormatAndParseAgree) {
+  SafetensorsHeader header;
+  header.entries = {
+      {"b", "F32", {1, 2}, 0, 8}, {"a", "BF16", {3}, 8, 14}, {"e", "F32", {0}, 14, 14}};
+  header.metadata = {{"format", "pt"}};
+  const std::string text = FormatSafetensorsHeader(header);
+  EXPECT_EQ(text.size() % 8, 0u);
+  ASSERT_OK_AND_ASSIGN(const SafetensorsHeader parsed, ParseSafetensorsHeader(text, 14));
+  ASSERT_EQ(parsed.entries.size(), 3u);
+  EXPECT_EQ(parsed.entries[0].name, "b");
+  EXPECT_THAT(parsed.entries[0].shape, ElementsAre(1, 2));
+  EXPECT_EQ(parsed.entries[1].dtype, "BF16");
+  EXPECT_EQ(parsed.metadata, header.metadata);
+}
+
+class SafetensorsFileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(folder_, MakeTempDir(::testing::TempDir() + "/safetensors-"));
+    path_ = folder_ + "/file";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string folder_;
+  std::string path_;
+};
+
+TEST_F(SafetensorsFileTest, PiecesBecomeTensors) {
+  const std::vector<TensorShape> shapes = {{"x", {2, 3}}, {"empty", {0, 5}}, {"y", {4}}};
+  ASSERT_OK_AND_ASSIGN(SafetensorsWriter writer, SafetensorsWriter::Create(path_, shapes, {}));
+  std::vector<float> values(10);
+  std::iota(values.begin(), values.end(), 0.5f);
+  ASSERT_OK(writer.Append(absl::MakeSpan(values).subspan(0, 7)));
+  ASSERT_OK(writer.Append(absl::MakeSpan(values).subspan(7)));
+  ASSERT_OK_AND_ASSIGN(const std::string sha256, writer.Finish());
+  EXPECT_THAT(crypto::HexSha256OfFile(path_), IsOkAndHolds(sha256));
+  EXPECT_EQ(std::filesystem::file_size(path_), static_cast<uint64_t>(writer.bytes_written()));
+
+  ASSERT_OK_AND_ASSIGN(const auto reader, SafetensorsReader::Open(path_));
+  std::vector<float> part(3);
+  ASSERT_OK(reader->ReadFloats("y", 1, absl::MakeSpan(part)));
+  EXPECT_THAT(part, ElementsAre(7.5f, 8.5f, 9.5f));
+  EXPECT_THAT(reader->ReadFloats("y", 2, absl::MakeSpan(part)), StatusIs(kInvalid));
+  EXPECT_THAT(reader->ReadFloats("z", 0, absl::MakeSpan(part)),
+              StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(SafetensorsFileTest, WriterHoldsToItsDeclaration) {
+  EXPECT_THAT(SafetensorsWriter::Create(path_, {{"x", {1}}, {"x", {1}}}, {}).status(),
+              StatusIs(kInvalid, HasSubstr("twice")));
+  ASSERT_OK_AND_ASSIGN(SafetensorsWriter writer,
+                       SafetensorsWriter::Create(path_, {{"x", {2}}}, {}));
+  ASSERT_OK(writer.Append({1.0f}));
+  EXPECT_THAT(writer.Append({1.0f, 2.0f}), StatusIs(kInvalid));
+  EXPECT_THAT(writer.Finish(), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(SafetensorsFileTest, OtherFilesAreRefused) {
+  EXPECT_THAT(SafetensorsReader::Open(folder_ + "/none").status(),
+              StatusIs(absl::StatusCode::kNotFound));
+  for (const std::string& bytes :
+       {std::string("short"), std::string("\xff\xff\xff\xff\xff\xff\xff\xff{}"),
+        std::string("\x03\0\0\0\0\0\0\0{}", 10)}) {
+    ASSERT_OK(AtomicWriteFile(path_, bytes));
+    EXPECT_THAT(SafetensorsReader::Open(path_).status(), StatusIs(kInvalid));
+  }
+}
+
+TEST(SafetensorsGoldenTest, ReadsTheReferenceWritersFile) {
+  ASSERT_OK_AND_ASSIGN(const auto reader,
+                       SafetensorsReader::Open("tests/golden/models/gpt2_tied/model.safetensors"));
+  const SafetensorsEntry* entry = reader->Find("transformer.wte.weight");
+  ASSERT_NE(entry, nullptr);
+  EXPECT_THAT(entry->shape, ElementsAre(97, 32));
+  EXPECT_EQ(reader->header().metadata.at("format"), "pt");
+}
+
+}  // namespace
+}  // namespace sotto::checkpoint
