@@ -1,0 +1,123 @@
+// A training in which no token counts moves by noise alone: what is added, and how often, shows in
+// the parameters.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "gtest/gtest.h"
+#include "tests/equivalence/training_run.h"
+#include "worker/comm/testing/rank_processes.h"
+
+namespace sotto {
+namespace {
+
+using equivalence::RunOptions;
+using equivalence::RunResult;
+
+constexpr double kNoiseMultiplier = 0.8;
+constexpr double kClipNorm = 0.5;
+constexpr double kLearningRate = 0.1;
+constexpr double kExpectedBatchSize = 20;  // 40 records at rate 1/2
+constexpr double kStddev = kNoiseMultiplier * kClipNorm * kLearningRate / kExpectedBatchSize;
+
+// The parameters after `steps` steps of SGD without momentum or decay.
+std::vector<double> ParametersAfter(int64_t steps, int world_size, uint64_t seed) {
+  const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
+  const RunResult run = equivalence::Train(directory, {.world_size = world_size,
+                                                       .noise_multiplier = kNoiseMultiplier,
+                                                       .end_step = steps,
+                                                       .clip_norm = kClipNorm,
+                                                       .sgd_learning_rate = kLearningRate,
+                                                       .width = 64,
+                                                       .score_tokens = false,
+                                                       .seed = seed});
+  EXPECT_TRUE(run.succeeded);
+  return {run.parameters.begin(), run.parameters.end()};
+}
+
+// What the last of `steps` steps added, in units of the stated standard deviation.
+std::vector<double> Displacement(int64_t steps, int world_size, uint64_t seed = 99) {
+  std::vector<double> after = ParametersAfter(steps, world_size, seed);
+  const std::vector<double> before = ParametersAfter(steps - 1, world_size, seed);
+  if (after.size() != before.size()) return {};
+  for (size_t i = 0; i < after.size(); ++i) after[i] = (after[i] - before[i]) / kStddev;
+  return after;
+}
+
+double RootMeanSquare(const std::vector<double>& values) {
+  double sum = 0;
+  for (double value : values) sum += value * value;
+  return std::sqrt(sum / static_cast<double>(values.size()));
+}
+
+// sqrt(n) times the correlation: standard normal for independent ones.
+double ScaledCorrelation(const double* a, const double* b, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += a[i] * b[i];
+  return sum / std::sqrt(static_cast<double>(count));
+}
+
+// n = 152,000 normals: the sample's standard deviation is within 1% but for 5.5 sigma (4e-8).
+class PureNoiseTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(PureNoiseTest, DisplacementHasTheStatedStandardDeviation) {
+  const std::vector<double> noise = Displacement(/*steps=*/2, /*world_size=*/GetParam());
+  ASSERT_GT(noise.size(), 150'000);
+  EXPECT_NEAR(RootMeanSquare(noise), 1, 0.01);
+}
+
+// Every element moved: none was left out, whoever owns it. Fp32 hides a move with probability 2e-6,
+// so that 0.3 are expected to seem unmoved; 20: below 1e-20.
+TEST_P(PureNoiseTest, EveryParameterGetsNoise) {
+  const std::vector<double> noise = Displacement(/*steps=*/2, /*world_size=*/GetParam());
+  ASSERT_FALSE(noise.empty());
+  EXPECT_LT(std::count(noise.begin(), noise.end(), 0.0), 20);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, PureNoiseTest, ::testing::Values(1, 2),
+                         [](const auto& info) { return absl::StrCat("World", info.param); });
+
+// Kolmogorov-Smirnov: P[sqrt(n) D > 2.7] = 2 exp(-2 * 2.7^2) = 9.3e-7.
+double KolmogorovDistance(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const double n = static_cast<double>(values.size());
+  double distance = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double cdf = 0.5 * std::erfc(-values[i] / std::sqrt(2.0));
+    distance = std::max({distance, cdf - i / n, (i + 1) / n - cdf});
+  }
+  return distance * std::sqrt(n);
+}
+
+TEST(NoiseLawTest, DisplacementIsNormal) {
+  std::vector<double> noise = Displacement(/*steps=*/2, /*world_size=*/2);
+  ASSERT_FALSE(noise.empty());
+  EXPECT_LT(KolmogorovDistance(noise), 2.7);
+  // The test sees a standard deviation that is off by 5%.
+  for (double& value : noise) value *= 1.05;
+  EXPECT_GT(KolmogorovDistance(noise), 2.7);
+}
+
+// Correlations beyond 5.5 standard deviations: 4e-8 each.
+TEST(NoiseLawTest, StepsAttemptsAndUnitsAreIndependent) {
+  const std::vector<double> second = Displacement(/*steps=*/2, /*world_size=*/2);
+  const std::vector<double> third = Displacement(/*steps=*/3, /*world_size=*/2);
+  const std::vector<double> other = Displacement(/*steps=*/2, /*world_size=*/2, /*seed=*/100);
+  ASSERT_FALSE(second.empty());
+  ASSERT_EQ(second.size(), third.size());
+  ASSERT_EQ(second.size(), other.size());
+  EXPECT_LT(std::abs(ScaledCorrelation(second.data(), third.data(), second.size())), 5.5);
+  EXPECT_LT(std::abs(ScaledCorrelation(second.data(), other.data(), second.size())), 5.5);
+  // The last two blocks are alike in size: their noise must not be.
+  const size_t block = 12 * 64 * 64 + 13 * 64;
+  const double* end = second.data() + second.size();
+  EXPECT_LT(std::abs(ScaledCorrelation(end - block, end - 2 * block, block)), 5.5);
+}
+
+}  // namespace
+}  // namespace sotto
+
+int main(int argc, char** argv) { return sotto::comm::RankTestMain(argc, argv); }
