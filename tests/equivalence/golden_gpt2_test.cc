@@ -104,7 +104,7 @@ TEST_P(GoldenGpt2Test, LossesNormsAndClippedSumsEqualHuggingFaces) {
   for (size_t unit = 0; unit < model_.parameters.size(); ++unit) {
     for (size_t i = 0; i < model_.parameters[unit].size(); ++i) {
       const at::Tensor expected = Read(*reference_, "clipped." + NameOf(unit, i), at::kDouble);
-      EXPECT_LE((run.gradients()[unit][i].to(at::kDouble) - expected).norm().item<double>(),
+      EXPECT_LE(run.gradients()[unit][i].to(at::kDouble).sub(expected).norm().item<double>(),
                 1e-5 * expected.norm().item<double>() + 1e-6 * std::sqrt(whole_sq))
           << NameOf(unit, i);
     }

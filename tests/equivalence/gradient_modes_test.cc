@@ -136,7 +136,7 @@ TEST_P(GradientModesTest, NormsAndClippedSumsEqualTheFloat64Loop) {
   for (size_t unit = 0; unit < sums.size(); ++unit) {
     for (size_t i = 0; i < sums[unit].size(); ++i) {
       const double difference =
-          (run.gradients()[unit][i].to(at::kDouble) - sums[unit][i]).norm().item<double>();
+          run.gradients()[unit][i].to(at::kDouble).sub(sums[unit][i]).norm().item<double>();
       EXPECT_LE(difference, 1e-5 * sums[unit][i].norm().item<double>() + 1e-6 * std::sqrt(whole_sq))
           << model.description.units[unit].parameters[i].name;
     }
@@ -154,7 +154,7 @@ TEST(GradientModesTest, NoDpIsTheSumOfUnclippedGradients) {
     for (size_t i = 0; i < model.parameters[unit].size(); ++i) {
       at::Tensor sum = at::zeros(model.parameters[unit][i].sizes(), at::kDouble);
       for (const ExampleGradient& example : expected) sum.add_(example.gradients[unit][i]);
-      EXPECT_LE((run.gradients()[unit][i].to(at::kDouble) - sum).norm().item<double>(),
+      EXPECT_LE(run.gradients()[unit][i].to(at::kDouble).sub(sum).norm().item<double>(),
                 1e-5 * sum.norm().item<double>() + 1e-6)
           << model.description.units[unit].parameters[i].name;
     }

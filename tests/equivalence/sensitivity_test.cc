@@ -67,7 +67,7 @@ std::vector<at::Tensor> SumOf(ModeRun& run, const models::MicroBatch& batch, int
 
 double Distance(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
   double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]).pow(2).sum().item<double>();
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i].sub(b[i]).pow(2).sum().item<double>();
   return std::sqrt(sum);
 }
 

@@ -101,7 +101,7 @@ TEST(WorldSizeTest, NoiseChangesTheModel) {
 }
 
 TEST(WorldSizeTest, EmptyDrawsAreStepsToo) {
-  RunOptions options{.noise_multiplier = 1, .sampling_rate = 0};
+  RunOptions options{.noise_multiplier = 1, .sampling_rate = 0.005};  // One record in five steps.
   const RunResult one = Train(NewDirectory(), options);
   options.world_size = 2;
   const RunResult two = Train(NewDirectory(), options);
