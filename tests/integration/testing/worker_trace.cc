@@ -1,0 +1,94 @@
+#include "tests/integration/testing/worker_trace.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <regex>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+
+namespace sotto::integration {
+namespace {
+
+absl::Time TimeOf(const v1::LedgerEntry& entry) {
+  return absl::FromUnixSeconds(entry.time().seconds()) + absl::Nanoseconds(entry.time().nanos());
+}
+
+void ReadLog(const std::string& text, int rank, std::vector<StartedStep>& trace) {
+  static const std::regex kLine(
+      "^\\{\"time\":\"([^\"]+)\".*\"message\":\"step ([0-9]+) of attempt ([0-9]+) starts\"\\}$");
+  for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
+    std::smatch match;
+    StartedStep started;
+    if (!std::regex_match(line, match, kLine)) continue;
+    if (!absl::ParseTime(absl::RFC3339_full, match[1].str(), &started.time, nullptr)) continue;
+    started.rank = rank;
+    started.step = std::stoll(match[2].str());
+    started.attempt = std::stoll(match[3].str());
+    trace.push_back(started);
+  }
+}
+
+bool Covers(const v1::LedgerEntry& entry, const StartedStep& step) {
+  return entry.attempt() == step.attempt && entry.first_step() <= step.step &&
+         step.step < entry.end_step();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<StartedStep>> ReadTrace(const std::string& state_dir,
+                                                   const std::string& job) {
+  std::vector<StartedStep> trace;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(
+           absl::StrCat(state_dir, "/jobs/", job), error)) {
+    int rank = 0;
+    if (std::sscanf(entry.path().filename().c_str(), "rank-%d.log", &rank) != 1) continue;
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(entry.path().string()));
+    ReadLog(text, rank, trace);
+  }
+  if (error) return absl::ErrnoToStatus(error.value(), "the job's folder");
+  return trace;
+}
+
+std::vector<std::string> UncoveredSteps(const std::vector<StartedStep>& trace,
+                                        const std::vector<v1::LedgerEntry>& entries,
+                                        const std::string& job) {
+  std::vector<std::string> wrong;
+  std::set<std::pair<int64_t, int64_t>> started;  // (attempt, step), over ranks
+  for (const StartedStep& step : trace) {
+    started.insert({step.attempt, step.step});
+    bool covered = false;
+    for (const v1::LedgerEntry& entry : entries) {
+      covered = covered || (entry.kind() == v1::LedgerEntry::COMMITTED && entry.job() == job &&
+                            Covers(entry, step) && TimeOf(entry) <= step.time);
+    }
+    if (!covered) {
+      wrong.push_back(absl::StrCat("rank ", step.rank, " started step ", step.step, " of attempt ",
+                                   step.attempt, " without a grant"));
+    }
+  }
+  int64_t committed = 0;
+  for (const v1::LedgerEntry& entry : entries) {
+    if (entry.job() != job) continue;
+    if (entry.kind() == v1::LedgerEntry::COMMITTED) committed += entry.steps();
+    if (entry.kind() != v1::LedgerEntry::RETURNED) continue;
+    committed -= entry.steps();
+    for (const StartedStep& step : trace) {
+      if (Covers(entry, step)) {
+        wrong.push_back(absl::StrCat("row ", entry.row(), " returns step ", step.step));
+      }
+    }
+  }
+  if (committed < static_cast<int64_t>(started.size())) {
+    wrong.push_back(
+        absl::StrCat(committed, " steps are committed, but ", started.size(), " started"));
+  }
+  return wrong;
+}
+
+}  // namespace sotto::integration

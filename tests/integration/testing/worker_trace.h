@@ -1,0 +1,35 @@
+// Which steps workers ran, by their own logs.
+#ifndef SOTTO_TESTS_INTEGRATION_TESTING_WORKER_TRACE_H_
+#define SOTTO_TESTS_INTEGRATION_TESTING_WORKER_TRACE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/sotto/v1/ledger_service.pb.h"
+
+namespace sotto::integration {
+
+struct StartedStep {
+  int64_t attempt = 0;
+  int rank = 0;
+  int64_t step = 0;
+  absl::Time time;
+};
+
+// From every rank-R.log of the job. A last line that a kill cut short is left out.
+absl::StatusOr<std::vector<StartedStep>> ReadTrace(const std::string& state_dir,
+                                                   const std::string& job);
+
+// One line for each started step without a COMMITTED row of its job, attempt and step that is older
+// than its start, for each RETURNED row that gives a started step back, and for each row that makes
+// the job's committed steps fall below those that were started. Empty: the ledger covers the trace.
+std::vector<std::string> UncoveredSteps(const std::vector<StartedStep>& trace,
+                                        const std::vector<v1::LedgerEntry>& entries,
+                                        const std::string& job);
+
+}  // namespace sotto::integration
+
+#endif  // SOTTO_TESTS_INTEGRATION_TESTING_WORKER_TRACE_H_
