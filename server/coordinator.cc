@@ -57,7 +57,7 @@ std::string WorkerBesideThisExecutable() {
 struct Coordinator::Parts {
   OnExit on_exit = OnExit::kDrain;
   std::unique_ptr<database::StateDirectory> state;
-  std::string socket_folder;  // empty: the Unix socket's path was given
+  SocketFolder socket_folder;  // empty: the Unix socket's path was given
   std::unique_ptr<database::Database> database;
   std::unique_ptr<store::SqliteJobStore> jobs;
   std::unique_ptr<ledger::SqliteLedger> ledger;
@@ -70,6 +70,8 @@ struct Coordinator::Parts {
     server = nullptr;
     scheduler = nullptr;
     if (database != nullptr) database->Stop();
+    // A start that failed: no worker waits there.
+    if (socket_folder.is_new) RemoveSocketFolder(state->path(), socket_folder.path);
   }
 };
 
@@ -94,7 +96,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& o
   if (listen.size() > 1) return absl::InvalidArgumentError("listen: at most one Unix socket");
   if (listen.empty()) {
     ASSIGN_OR_RETURN(parts->socket_folder, ClaimSocketFolder(state_dir));
-    listen.push_back(absl::StrCat(kUnix, parts->socket_folder, "/socket"));
+    listen.push_back(absl::StrCat(kUnix, parts->socket_folder.path, "/socket"));
   }
   const std::string worker_address = listen.front();
   listen.insert(listen.end(), tcp.begin(), tcp.end());
@@ -137,6 +139,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& o
   ASSIGN_OR_RETURN(parts->server, api::Server::Start(serving));
   RETURN_IF_ERROR(parts->state->PublishAddress(parts->server->addresses().front()));
   parts->scheduler->Start();
+  parts->socket_folder.is_new = false;
   SOTTO_LOG(INFO) << "serving on " << parts->server->addresses().front() << " with "
                   << scheduling.slots << " slots, state in " << state_dir;
   return std::unique_ptr<Coordinator>(new Coordinator(std::move(parts)));
@@ -159,8 +162,8 @@ void Coordinator::Shutdown() {
   parts_->server.reset();
   parts_->scheduler.reset();
   parts_->database->Stop();
-  if (!workers_left && !parts_->socket_folder.empty()) {
-    RemoveSocketFolder(parts_->state->path(), parts_->socket_folder);
+  if (!workers_left && !parts_->socket_folder.path.empty()) {
+    RemoveSocketFolder(parts_->state->path(), parts_->socket_folder.path);
   }
   SOTTO_LOG(INFO) << (workers_left ? "ended; workers go on" : "ended");
 }

@@ -35,17 +35,17 @@ bool CanBeUsedAgain(const std::string& folder) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ClaimSocketFolder(const std::string& state_dir) {
+absl::StatusOr<SocketFolder> ClaimSocketFolder(const std::string& state_dir) {
   const std::string memory = state_dir + "/socket_folder";
   const absl::StatusOr<std::string> known = ReadFile(memory);
-  if (known.ok() && CanBeUsedAgain(*known)) return *known;
+  if (known.ok() && CanBeUsedAgain(*known)) return SocketFolder{*known, /*is_new=*/false};
   ASSIGN_OR_RETURN(const std::string folder, MakeTempDir(kPrefix));
   const absl::Status written = AtomicWriteFile(memory, folder);
   if (!written.ok()) {
     rmdir(folder.c_str());
     return written;
   }
-  return folder;
+  return SocketFolder{folder, /*is_new=*/true};
 }
 
 void RemoveSocketFolder(const std::string& state_dir, const std::string& folder) {

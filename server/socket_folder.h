@@ -12,7 +12,11 @@ namespace sotto {
 // directory may be anywhere. The same one for each life of the coordinator over this state
 // directory, whose file `socket_folder` names it, so that workers that outlive a coordinator find
 // the next one. The caller holds the state directory's lock.
-absl::StatusOr<std::string> ClaimSocketFolder(const std::string& state_dir);
+struct SocketFolder {
+  std::string path;
+  bool is_new = false;  // nobody was told of it yet
+};
+absl::StatusOr<SocketFolder> ClaimSocketFolder(const std::string& state_dir);
 
 // At an end without workers: removes the folder, its socket, and the file that names it.
 void RemoveSocketFolder(const std::string& state_dir, const std::string& folder);
