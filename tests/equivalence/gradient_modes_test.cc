@@ -1,6 +1,7 @@
 // Every gradient mode against a loop over examples in float64.
 #include <algorithm>
 #include <cmath>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,9 @@ std::vector<ModeCase> ModeCases() {
   }
   return cases;
 }
+
+// Keeps the bytes of a case out of messages.
+void PrintTo(const ModeCase& c, std::ostream* out) { *out << c.name; }
 
 class GradientModesTest : public ::testing::TestWithParam<ModeCase> {};
 

@@ -1,5 +1,7 @@
 #include "tests/equivalence/mode_run.h"
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "ATen/CPUGeneratorImpl.h"
@@ -35,13 +37,15 @@ TestModel MakeTestModel(const layout::Gpt2Dimensions& dimensions, int64_t seed) 
   layout::FlatLayout layout = ValueOrDie(layout::FlatLayout::Create(description, 1));
   TestModel model{.description = std::move(description), .layout = std::move(layout)};
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  // Wide enough that every gradient counts, small enough that attention does not saturate.
+  const double stddev = 0.85 / std::sqrt(static_cast<double>(dimensions.width));
   for (int unit = 0; unit < model.layout.num_units(); ++unit) {
     model.flat.push_back(at::zeros({model.layout.unit(unit).padded_elements}));
     model.parameters.push_back(
         ParameterViews(model.description, model.layout, unit, model.flat.back()));
     for (size_t i = 0; i < model.parameters[unit].size(); ++i) {
       at::Tensor& view = model.parameters[unit][i];
-      view.normal_(0, view.dim() == 1 ? 0.1 : 0.15, generator);
+      view.normal_(0, view.dim() == 1 ? 0.1 : stddev, generator);
       if (model.description.units[unit].parameters[i].init == layout::Init::kOnes) view.add_(1);
     }
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ATen/Functions.h"
+#include "ATen/Parallel.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/mode_run.h"
@@ -24,7 +25,11 @@ struct Case {
   bool tied = true;
 };
 
-class SensitivityTest : public ::testing::TestWithParam<Case> {};
+class SensitivityTest : public ::testing::TestWithParam<Case> {
+ protected:
+  // Tiny products: threads would only wait for each other.
+  static void SetUpTestSuite() { at::set_num_threads(1); }
+};
 
 INSTANTIATE_TEST_SUITE_P(Modes, SensitivityTest,
                          ::testing::Values(Case{"flash", true}, Case{"flash", false},
