@@ -40,9 +40,9 @@ void ReaderPool::Run(Connection& connection) {
   while (true) {
     std::vector<Request> requests = queue_.Take(/*limit=*/1);
     if (requests.empty()) return;
-    const absl::Status status = RunInSnapshot(connection, requests[0].work);
+    absl::Status status = RunInSnapshot(connection, requests[0].work);
     requests[0].work = nullptr;
-    requests[0].done(status);
+    requests[0].done(std::move(status));
   }
 }
 
