@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -71,8 +72,7 @@ class CommitCrashTest : public ::testing::Test {
     while (std::count(reports.begin(), reports.end(), '\n') < lines) {
       if (!ReadSome(pipe.read_end.get(), reports)) break;
     }
-    // Not a wait for anything: where in a commit the kill falls is what is random here.
-    usleep(static_cast<useconds_t>(Draw(0, 8000)));
+    ReadFor(std::chrono::microseconds(Draw(0, 8000)), pipe.read_end.get(), reports);
     kill(pid, SIGKILL);
     int status = 0;
     EXPECT_EQ(waitpid(pid, &status, 0), pid);
@@ -83,6 +83,19 @@ class CommitCrashTest : public ::testing::Test {
     std::istringstream stream(reports.substr(0, reports.rfind('\n') + 1));
     for (std::string line; std::getline(stream, line);) complete.push_back(line);
     return complete;
+  }
+
+  // Goes on reading for that long: where in a commit the kill falls is to be random.
+  static void ReadFor(std::chrono::microseconds time, int fd, std::string& text) {
+    const auto end = std::chrono::steady_clock::now() + time;
+    while (true) {
+      const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(
+          end - std::chrono::steady_clock::now());
+      if (left.count() <= 0) return;
+      pollfd readable = {fd, POLLIN, 0};
+      const timespec timeout = {0, left.count()};
+      if (ppoll(&readable, 1, &timeout, nullptr) == 1 && !ReadSome(fd, text)) return;
+    }
   }
 
   static bool ReadSome(int fd, std::string& text) {
