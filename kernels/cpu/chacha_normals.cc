@@ -1,6 +1,7 @@
 #include "kernels/chacha_normals.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numbers>
@@ -24,8 +25,6 @@ constexpr uint64_t kMainStream = 0;
 constexpr uint64_t kTailStream = 1;
 
 using Words = uint32_t __attribute__((vector_size(4 * kLanes)));
-using Longs = uint64_t __attribute__((vector_size(8 * kLanes)));
-using Reals = double __attribute__((vector_size(8 * kLanes)));
 
 SOTTO_LANES_INLINE void QuarterRound(Words& a, Words& b, Words& c, Words& d) {
   a += b, d ^= a, d = (d << 16) | (d >> 16);
@@ -61,83 +60,94 @@ SOTTO_LANES_INLINE void EightBlocks(const ChaChaKey& key, uint64_t stream,
   for (int w = 0; w < 16; ++w) out[w] += start[w];
 }
 
-// Exact: a word becomes the low bits of 2^52's mantissa.
-SOTTO_LANES_INLINE void ToReals(const Words& words, Reals& out) {
-  const Longs bits = __builtin_convertvector(words, Longs) | 0x4330000000000000;
-  out = (Reals)bits - 0x1p52;
+// Pairs of normals made at a time: 16 of each of eight groups; pair 8 w + lane is pair w of group
+// `lane`.
+constexpr int kPairs = 16 * kLanes;
+
+// Exact: the bits become the low end of 2^52's mantissa.
+SOTTO_LANES_INLINE double ToReal(uint64_t below_2_52) {
+  return std::bit_cast<double>(below_2_52 | 0x4330000000000000) - 0x1p52;
 }
 
 // -2 log(u) for u in (0, 1]: u = m 2^e with m in [sqrt(1/2), sqrt(2)), log m = 2 atanh((m - 1) / (m
 // + 1)).
-SOTTO_LANES_INLINE void MinusTwoLog(const Reals& u, Reals& out) {
-  const Longs bits = (Longs)u;
-  Reals mantissa = (Reals)((bits & 0x000fffffffffffff) | 0x3ff0000000000000);
-  Reals exponent = (Reals)((bits >> 52) | 0x4330000000000000) - (0x1p52 + 1023);
-  const auto is_high = mantissa > std::numbers::sqrt2;
-  mantissa = is_high ? mantissa * 0.5 : mantissa;
-  exponent = is_high ? exponent + 1 : exponent;
-  const Reals s = (mantissa - 1) / (mantissa + 1);
-  const Reals t = s * s;  // below 0.0295: the next term is below 1e-17
-  Reals sum = Reals{} + 1.0 / 21;
+SOTTO_LANES_INLINE double MinusTwoLog(double u) {
+  const uint64_t bits = std::bit_cast<uint64_t>(u);
+  const double mantissa = std::bit_cast<double>((bits & 0x000fffffffffffff) | 0x3ff0000000000000);
+  const bool is_high = mantissa > std::numbers::sqrt2;
+  const double m = is_high ? mantissa * 0.5 : mantissa;
+  const double exponent = ToReal(bits >> 52) - (is_high ? 1022 : 1023);
+  const double s = (m - 1) / (m + 1);
+  const double t = s * s;  // below 0.0295: the next term is below 1e-17
+  double sum = 1.0 / 21;
   for (int k = 19; k >= 1; k -= 2) sum = sum * t + 1.0 / k;
-  out = -2 * (exponent * std::numbers::ln2 + 2 * s * sum);
+  return -2 * (exponent * std::numbers::ln2 + 2 * s * sum);
 }
 
-// sin and cos of 2 pi (angle + 1/2) / 2^32, up to a constant turn: quadrant and offset from its
-// middle.
-SOTTO_LANES_INLINE void SinCos(const Words& angle, Reals& sine, Reals& cosine) {
-  Reals offset;
-  ToReals(angle & 0x3fffffff, offset);
-  const Reals x = (offset + 0.5 - 0x1p29) * (std::numbers::pi / 0x1p31);  // |x| <= pi / 4
-  const Reals t = x * x;
-  Reals s = Reals{} - 1 / 1307674368000.0;
-  constexpr double kSine[] = {1 / 6227020800.0, -1 / 39916800.0, 1 / 362880.0, -1 / 5040.0,
-                              1 / 120.0,        -1 / 6.0,        1.0};
-  for (double c : kSine) s = s * t + c;
-  s *= x;
-  Reals c = Reals{} + 1 / 20922789888000.0;
-  constexpr double kCosine[] = {-1 / 87178291200.0, 1 / 479001600.0, -1 / 3628800.0, 1 / 40320.0,
-                                -1 / 720.0,         1 / 24.0,        -0.5,           1.0};
-  for (double k : kCosine) c = c * t + k;
-
-  const Longs quadrant = __builtin_convertvector(angle >> 30, Longs);
-  const auto is_odd = (quadrant & 1) != 0;
-  const Longs sine_sign = (quadrant & 2) << 62;
-  const Longs cosine_sign = ((quadrant + 1) & 2) << 62;
-  const Reals turned_sine = is_odd ? c : s;
-  const Reals turned_cosine = is_odd ? s : c;
-  sine = (Reals)((Longs)turned_sine ^ sine_sign);
-  cosine = (Reals)((Longs)turned_cosine ^ cosine_sign);
+// Taylor sums for |x| <= pi / 4, t = x^2.
+SOTTO_LANES_INLINE double Sine(double x, double t) {
+  constexpr double kTerms[] = {1 / 6227020800.0, -1 / 39916800.0, 1 / 362880.0, -1 / 5040.0,
+                               1 / 120.0,        -1 / 6.0,        1.0};
+  double sum = -1 / 1307674368000.0;
+  for (double term : kTerms) sum = sum * t + term;
+  return sum * x;
+}
+SOTTO_LANES_INLINE double Cosine(double t) {
+  constexpr double kTerms[] = {-1 / 87178291200.0, 1 / 479001600.0, -1 / 3628800.0, 1 / 40320.0,
+                               -1 / 720.0,         1 / 24.0,        -0.5,           1.0};
+  double sum = 1 / 20922789888000.0;
+  for (double term : kTerms) sum = sum * t + term;
+  return sum;
 }
 
-// The normals of groups first_group .. first_group + 7: out[32 lane + j].
+// The normals of groups first_group .. first_group + 7: out[32 lane + j]. Plain loops over the
+// pairs: the compiler makes vectors of them.
 SOTTO_LANES_TARGETS
 void EightGroups(const ChaChaKey& key, uint64_t first_group, double* out) {
-  Words words[3][16];
+  alignas(64) uint32_t words[3][kPairs];
   for (int kind = 0; kind < 3; ++kind) {
     uint64_t counters[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) counters[lane] = 3 * (first_group + lane) + kind;
-    EightBlocks(key, kMainStream, counters, words[kind]);
+    Words blocks[16];
+    EightBlocks(key, kMainStream, counters, blocks);
+    std::memcpy(words[kind], blocks, sizeof(blocks));
   }
-  for (int w = 0; w < 16; ++w) {
-    Reals low;
-    Reals high;
-    ToReals(words[0][w], low);
-    ToReals(words[1][w], high);
-    Reals u = (high + (low + 0.5) * 0x1p-32) * 0x1p-32;
-    for (int lane = 0; lane < kLanes; ++lane) {
-      if (words[1][w][lane] != 0) continue;
-      u[lane] = TailUniform(key, 16 * (first_group + lane) + w, words[0][w][lane]);
-    }
-    Reals radius_sq;
-    MinusTwoLog(u, radius_sq);
-    Reals sine;
-    Reals cosine;
-    SinCos(words[2][w], sine, cosine);
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const double radius = std::sqrt(radius_sq[lane]);
-      out[kNormalsPerGroup * lane + 2 * w] = radius * cosine[lane];
-      out[kNormalsPerGroup * lane + 2 * w + 1] = radius * sine[lane];
+  const uint32_t* low = words[0];
+  const uint32_t* high = words[1];
+  const uint32_t* angle = words[2];
+
+  alignas(64) double radius[kPairs];
+  uint32_t tails = 0;
+  for (int p = 0; p < kPairs; ++p) {
+    radius[p] = (ToReal(high[p]) + (ToReal(low[p]) + 0.5) * 0x1p-32) * 0x1p-32;
+    tails |= high[p] == 0;
+  }
+  for (int p = 0; tails != 0 && p < kPairs; ++p) {
+    if (high[p] != 0) continue;
+    radius[p] = TailUniform(key, 16 * (first_group + p % kLanes) + p / kLanes, low[p]);
+  }
+  for (int p = 0; p < kPairs; ++p) radius[p] = std::sqrt(MinusTwoLog(radius[p]));
+
+  // The angle's top bits are the quadrant, the rest an offset from its middle.
+  alignas(64) double first[kPairs];
+  alignas(64) double second[kPairs];
+  for (int p = 0; p < kPairs; ++p) {
+    const double x = (ToReal(angle[p] & 0x3fffffff) + 0.5 - 0x1p29) * (std::numbers::pi / 0x1p31);
+    const double sine = Sine(x, x * x);
+    const double cosine = Cosine(x * x);
+    const uint64_t quadrant = angle[p] >> 30;
+    const bool is_odd = (quadrant & 1) != 0;
+    const uint64_t cosine_sign = ((quadrant + 1) & 2) << 62;
+    const uint64_t sine_sign = (quadrant & 2) << 62;
+    const double turned_cosine = radius[p] * (is_odd ? sine : cosine);
+    const double turned_sine = radius[p] * (is_odd ? cosine : sine);
+    first[p] = std::bit_cast<double>(std::bit_cast<uint64_t>(turned_cosine) ^ cosine_sign);
+    second[p] = std::bit_cast<double>(std::bit_cast<uint64_t>(turned_sine) ^ sine_sign);
+  }
+  for (int lane = 0; lane < kLanes; ++lane) {
+    for (int w = 0; w < 16; ++w) {
+      out[kNormalsPerGroup * lane + 2 * w] = first[kLanes * w + lane];
+      out[kNormalsPerGroup * lane + 2 * w + 1] = second[kLanes * w + lane];
     }
   }
 }
@@ -151,6 +161,18 @@ void EightBlocksInOrder(const ChaChaKey& key, uint64_t stream, uint64_t first_bl
   EightBlocks(key, stream, counters, words);
   for (int lane = 0; lane < kLanes; ++lane) {
     for (int w = 0; w < 16; ++w) out[16 * lane + w] = words[w][lane];
+  }
+}
+
+SOTTO_LANES_TARGETS
+void AddOnGrid(const double* normals, double stddev, double grid, int64_t count, float* values) {
+  const double inverse = 1 / grid;  // a power of two: exact
+  for (int64_t i = 0; i < count; ++i) {
+    const double noised = values[i] + stddev * normals[i];
+    // Adding 1.5 * 2^52 rounds to an integer; beyond 2^51 fp32 is coarser than the grid anyway.
+    const double units = noised * inverse;
+    const double rounded = ((units + 0x1.8p52) - 0x1.8p52) * grid;
+    values[i] = static_cast<float>(std::abs(units) < 0x1p51 ? rounded : noised);
   }
 }
 
@@ -211,15 +233,8 @@ void AddNoise(const ChaChaKey& key, int64_t first_position, double stddev,
   const double grid = NoiseGrid(stddev);
   ForEachPiece(key, first_position, static_cast<int64_t>(values.size()),
                [=](int64_t index, absl::Span<const double> piece) {
-                 for (size_t i = 0; i < piece.size(); ++i) {
-                   const double noised = values[index + i] + stddev * piece[i];
-                   // Adding 1.5 * 2^52 rounds to an integer; beyond 2^51 fp32 is coarser than the
-                   // grid anyway.
-                   const double units = noised / grid;
-                   const double rounded = (units + 0x1.8p52) - 0x1.8p52;
-                   values[index + i] =
-                       static_cast<float>(std::abs(units) < 0x1p51 ? rounded * grid : noised);
-                 }
+                 AddOnGrid(piece.data(), stddev, grid, static_cast<int64_t>(piece.size()),
+                           values.data() + index);
                });
 }
 
