@@ -52,7 +52,7 @@ if not 0 < job["epsilon"] <= 3: faults.append(f"epsilon is {job['epsilon']}, not
 if not os.path.isdir(job["checkpoint_path"]): faults.append(f"there is no checkpoint at {job['checkpoint_path']!r}")
 if len(losses) < 2: faults.append("the held-out loss was not measured before and after")
 elif max(losses) - losses[-1] < 1: faults.append(f"the held-out loss did not fall: {losses[0]:.3f} to {losses[-1]:.3f}")
-sys.exit("\n".join(faults))
+if faults: sys.exit("\n".join(faults))
 PYTHON
 }
 
