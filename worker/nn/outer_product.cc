@@ -5,16 +5,28 @@
 #include <vector>
 
 #include "ATen/Parallel.h"
-#include "ATen/native/CPUBlas.h"
 #include "ATen/ops/ones.h"
 #include "kernels/fold.h"
 #include "kernels/sum_of_squares.h"
 
+// The BLAS inside libtorch_cpu, column-major. ATen's own wrapper of it is not exported.
+extern "C" void sgemm_(const char* transpose_a, const char* transpose_b, const int* m, const int* n,
+                       const int* k, const float* alpha, const float* a, const int* lda,
+                       const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
+
 namespace sotto::nn {
 namespace {
 
-using at::native::TransposeType;
-namespace cpublas = at::native::cpublas;
+// Column-major c[m, n] = op(a)[m, k] op(b)[k, n].
+void Gemm(char transpose_a, char transpose_b, int64_t m, int64_t n, int64_t k, const float* a,
+          int64_t a_stride, const float* b, int64_t b_stride, float* c, int64_t c_stride) {
+  const int sizes[] = {static_cast<int>(m), static_cast<int>(n), static_cast<int>(k)};
+  const int strides[] = {static_cast<int>(a_stride), static_cast<int>(b_stride),
+                         static_cast<int>(c_stride)};
+  const float one = 1, zero = 0;
+  sgemm_(&transpose_a, &transpose_b, &sizes[0], &sizes[1], &sizes[2], &one, a, &strides[0], b,
+         &strides[1], &zero, c, &strides[2]);
+}
 
 // Rows of a Gram tile: two tiles (128 KiB) stay in the second-level cache.
 constexpr int64_t kGramTile = 128;
@@ -45,15 +57,14 @@ Factors ExampleFactors(const at::Tensor& left_BTL, const at::Tensor& right_BTR, 
 // Row-major out[rows, columns] = left[:, rows]^T right[:, columns], where both pointers start at
 // their first column.
 void Product(const Factors& f, int64_t rows, int64_t columns, float* out, int64_t out_stride) {
-  cpublas::gemm(TransposeType::NoTranspose, TransposeType::Transpose, columns, rows, f.tokens, 1.0f,
-                f.right, f.right_width, f.left, f.left_width, 0.0f, out, out_stride);
+  Gemm('N', 'T', columns, rows, f.tokens, f.right, f.right_width, f.left, f.left_width, out,
+       out_stride);
 }
 
 // out[i, j] = values[i] . others[j], rows of `width` floats.
 void Gram(const float* values, int64_t rows, const float* others, int64_t columns, int64_t width,
           float* out) {
-  cpublas::gemm(TransposeType::Transpose, TransposeType::NoTranspose, columns, rows, width, 1.0f,
-                others, width, values, width, 0.0f, out, columns);
+  Gemm('T', 'N', columns, rows, width, others, width, values, width, out, columns);
 }
 
 double DirectNormSq(const Factors& whole, std::vector<float>& scratch) {
