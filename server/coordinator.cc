@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
@@ -140,7 +141,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& o
   RETURN_IF_ERROR(parts->state->PublishAddress(parts->server->addresses().front()));
   parts->scheduler->Start();
   parts->socket_folder.is_new = false;
-  SOTTO_LOG(INFO) << "serving on " << parts->server->addresses().front() << " with "
+  SOTTO_LOG(INFO) << "serving on " << absl::StrJoin(parts->server->addresses(), ", ") << " with "
                   << scheduling.slots << " slots, state in " << state_dir;
   return std::unique_ptr<Coordinator>(new Coordinator(std::move(parts)));
 }

@@ -135,6 +135,35 @@ TEST_F(WatchTest, BelowTheFloorIsOutOfRangeWithTheOldestNumber) {
   EXPECT_TRUE(Watch(5).status.ok()) << "right above the floor";
 }
 
+TEST_F(WatchTest, AWatcherThatTheFloorOvertakesIsToldAndMissesNothingUnknowingly) {
+  StoreEndedJob(1000);
+  reader_.CompactAtRead(/*read=*/3, /*oldest_sequence=*/900);
+  const Watched watched = Watch(0);
+  EXPECT_EQ(watched.status.error_code(), grpc::StatusCode::OUT_OF_RANGE);
+  EXPECT_EQ(DetailOf<google::rpc::ErrorInfo>(watched.status).metadata().at("oldest_sequence"),
+            "900");
+  ASSERT_EQ(watched.events.size(), 2 * WatchStream::kMaxEvents);
+  for (size_t i = 0; i < watched.events.size(); ++i) {
+    EXPECT_EQ(watched.events[i].sequence(), static_cast<int64_t>(i) + 1);
+  }
+}
+
+TEST_F(WatchTest, AWatcherThatNeverReadsHoldsUpNobody) {
+  reader_.PutJob(MakeJob(v1::RUNNING));
+  grpc::ClientContext stuck_context;
+  auto stuck = Open(stuck_context);
+  // Far more than a connection's buffers hold.
+  v1::JobEvent large;
+  large.set_note(std::string(4000, 'x'));
+  for (int i = 0; i < 2000; ++i) reader_.Append("job-1", large);
+  reader_.Append("job-1", MakeState(v1::SUCCEEDED));
+  reader_.PutJob(MakeJob(v1::SUCCEEDED));
+  const Watched watched = Watch(0);
+  EXPECT_TRUE(watched.status.ok()) << watched.status.error_message();
+  EXPECT_EQ(watched.events.size(), 2001);
+  stuck_context.TryCancel();
+}
+
 TEST_F(WatchTest, BeyondTheTailIsOutOfRange) {
   StoreEndedJob(1);
   const Watched watched = Watch(3);

@@ -43,6 +43,13 @@ class FakeJobReader : public store::JobReader {
     jobs_[job].oldest = oldest_sequence;
   }
 
+  // Compacts right before the `read`-th call (from 1) of ReadEvents: the floor overtakes a watcher.
+  void CompactAtRead(int read, int64_t oldest_sequence) {
+    MutexLock lock(&mutex_);
+    compact_at_read_ = read;
+    compact_to_ = oldest_sequence;
+  }
+
   void GetJob(std::string id, Done<v1::Job> done) override {
     absl::StatusOr<v1::Job> found = absl::NotFoundError("no job " + id);
     {
@@ -74,7 +81,8 @@ class FakeJobReader : public store::JobReader {
     store::EventPage page;
     {
       MutexLock lock(&mutex_);
-      const Stored& stored = jobs_[job];
+      Stored& stored = jobs_[job];
+      if (++reads_ == compact_at_read_) stored.oldest = compact_to_;
       page.tail_sequence = static_cast<int64_t>(stored.events.size());
       page.oldest_sequence = stored.oldest;
       page.compacted = after_sequence + 1 < stored.oldest;
@@ -108,6 +116,9 @@ class FakeJobReader : public store::JobReader {
   std::map<std::string, Stored> jobs_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::weak_ptr<EventListener>> listeners_ ABSL_GUARDED_BY(mutex_);
   store::JobQuery last_query_ ABSL_GUARDED_BY(mutex_);
+  int reads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int compact_at_read_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t compact_to_ ABSL_GUARDED_BY(mutex_) = 1;
 };
 
 }  // namespace sotto::api

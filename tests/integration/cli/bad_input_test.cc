@@ -215,6 +215,39 @@ TEST_F(BadInputTest, ARequestIdOfAnotherSpecIsRefused) {
   EXPECT_THAT(Jobs(), Not(HasSubstr("job-2")));
 }
 
+TEST_F(BadInputTest, CallersOverTcpReadAndChangeNothing) {
+  AddNotes();
+  // A second coordinator, as the first has no port. Its log names the one it got.
+  const std::string state = folder_ + "/remote";
+  ASSERT_OK_AND_ASSIGN(CoordinatorProcess remote,
+                       CoordinatorProcess::Start({.state_dir = state,
+                                                  .slots = 2,
+                                                  .extra_flags = {"--listen=127.0.0.1:0"},
+                                                  .worker_binary = "/bin/false"}));
+  ASSERT_OK_AND_ASSIGN(const std::string log, ReadFile(state + ".coordinator.log"));
+  const size_t at = log.find("127.0.0.1:");
+  ASSERT_NE(at, std::string::npos) << log;
+  const std::string address = log.substr(at, log.find_first_not_of("0123456789.:", at) - at);
+  auto run = [&](std::vector<std::string> arguments) {
+    arguments.push_back("--address=" + address);
+    const absl::StatusOr<CliOutcome> outcome = RunCli(folder_, std::move(arguments));
+    EXPECT_OK(outcome);
+    return outcome.ok() ? *outcome : CliOutcome();
+  };
+  EXPECT_EQ(run({"list"}).code, 0);
+  EXPECT_EQ(run({"dataset", "list"}).code, 0);
+  const CliOutcome submitted = run({"submit", Write("job.yaml", kSpec)});
+  EXPECT_EQ(submitted.code, 3);
+  EXPECT_THAT(submitted.text, HasSubstr("may only read"));
+  EXPECT_EQ(run({"cancel", "job-1"}).code, 3);
+  EXPECT_EQ(run({"logs", "job-1", "--steward"}).code, 3);
+  EXPECT_EQ(run({"dataset", "add", "notes", folder_ + "/notes.tokens", "--max_records", "400",
+                 "--epsilon", "8", "--delta", "1e-6"})
+                .code,
+            3);
+  remote.Kill();
+}
+
 TEST_F(BadInputTest, NotPrivateJobsOnBudgetedDataNeedTheStewardFlag) {
   AddNotes();
   EXPECT_THAT(SubmitWith(3, "{epsilon: 3, clip_norm: 1}", "{not_private: true}"),
