@@ -92,9 +92,13 @@ sotto ledger verify
 sotto dataset show fortunes
 
 step "Done. What to run next"
+checkpoint=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["checkpoint_path"])' "$DEMO/job.json")
 cat <<TEXT
-  bin/sotto --state_dir=$STATE export $id --out $DEMO/model     the model in Hugging Face's layout
-  bin/sotto --state_dir=$STATE ledger show                      every charge
+  bin/sotto export --checkpoint $checkpoint --out my-model
+      the model in Hugging Face's layout
+  bin/sotto --state_dir=$STATE ledger show
+      every charge and refusal
   bin/sotto epsilon --noise_multiplier 1 --sampling_rate 0.01 --steps 1000 --delta 1e-6
-  ./dev up, then your own data: README.md, "Your own job"
+      what a training run would cost, offline
+  README.md, "Your own job"
 TEXT
