@@ -149,4 +149,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, AutogradTest,
 }  // namespace
 }  // namespace sotto::equivalence
 
-int main(int argc, char** argv) { return sotto::comm::RankTestMain(argc, argv); }
+int main(int argc, char** argv) {
+  at::set_num_threads(1);  // Tensors of a few hundred elements: threads would only wait for each other.
+  return sotto::comm::RankTestMain(argc, argv);
+}
