@@ -91,6 +91,15 @@ TEST_F(GrantGateTest, StepThatWasNotGrantedIsNotAuthorised) {
   EXPECT_THAT(impatient.Authorize(2), StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
+TEST_F(GrantGateTest, UngrantedStepIsNotAuthorised) {
+  GrantGate::Options options = MakeOptions();
+  options.coordinator_grace = absl::ZeroDuration();
+  GrantGate gate(options);
+  ASSERT_OK(gate.Extend({0, 1, 3}));
+  ASSERT_OK(gate.Authorize(0));
+  EXPECT_THAT(gate.Authorize(1), StatusIs(absl::StatusCode::kDeadlineExceeded));
+}
+
 TEST_F(GrantGateTest, CheckpointStopRefusesGrantedSteps) {
   ASSERT_OK(gate_.Extend({0, 10, 3}));
   gate_.Stop(StopMode::kCheckpoint);
