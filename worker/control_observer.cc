@@ -14,6 +14,7 @@ void ControlObserver::OnStep(const dp::NoisedMetrics& metrics, double learning_r
                              double seconds_per_step) {
   if (!reports_) return;
   client_.Report(metrics, {.learning_rate = learning_rate,
+                           .smoothed_mean_loss = smoothed_loss_.Add(metrics.noised_mean_loss()),
                            .steps_per_second = seconds_per_step > 0 ? 1 / seconds_per_step : 0});
 }
 

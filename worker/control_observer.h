@@ -5,10 +5,12 @@
 #include <string>
 
 #include "worker/control/control_client.h"
+#include "worker/smoothed_mean.h"
 #include "worker/train/train_observer.h"
 
 namespace sotto {
 
+// Trainer's thread only.
 class ControlObserver : public train::TrainObserver {
  public:
   // `client` is borrowed.
@@ -25,6 +27,7 @@ class ControlObserver : public train::TrainObserver {
  private:
   control::ControlClient& client_;
   const bool reports_;
+  SmoothedMean smoothed_loss_;  // of this attempt
 };
 
 }  // namespace sotto

@@ -50,6 +50,7 @@ void ControlClient::Report(const dp::NoisedMetrics& metrics, const ReportContext
   report.set_corrected_gradient_norm(metrics.corrected_gradient_norm());
   report.set_gradient_norm_resolution(metrics.gradient_norm_resolution());
   report.set_noised_mean_loss(metrics.noised_mean_loss());
+  report.set_smoothed_mean_loss(context.smoothed_mean_loss);
   report.set_mean_loss_standard_error(metrics.mean_loss_standard_error());
   report.set_noised_clip_fraction(metrics.noised_clip_fraction());
   report.set_clip_fraction_standard_error(metrics.clip_fraction_standard_error());

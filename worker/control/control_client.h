@@ -34,7 +34,8 @@ inline constexpr int kProtocolVersion = 1;
 // What goes with a step's metrics; public.
 struct ReportContext {
   double learning_rate = 0;
-  double steps_per_second = 0;  // 0: unknown
+  double smoothed_mean_loss = 0;  // of the noised losses so far
+  double steps_per_second = 0;    // 0: unknown
   std::optional<double> evaluation_loss;
 };
 
