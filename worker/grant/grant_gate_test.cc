@@ -83,14 +83,6 @@ TEST_F(GrantGateTest, UngrantedStepWaitsForGraceThenExpires) {
   trainer.join();
 }
 
-TEST_F(GrantGateTest, StepThatWasNotGrantedIsNotAuthorised) {
-  GrantGate::Options options = MakeOptions();
-  options.coordinator_grace = absl::ZeroDuration();
-  GrantGate impatient(options);
-  ASSERT_OK(impatient.Extend({0, 2, 3}));
-  EXPECT_THAT(impatient.Authorize(2), StatusIs(absl::StatusCode::kDeadlineExceeded));
-}
-
 TEST_F(GrantGateTest, UngrantedStepIsNotAuthorised) {
   GrantGate::Options options = MakeOptions();
   options.coordinator_grace = absl::ZeroDuration();
