@@ -144,7 +144,8 @@ void WatchStream::WriteEvents(store::EventPage page) {
     *message_.add_events() = std::move(event);
     if (end_.has_value()) break;
   }
-  must_read_ = true;  // Until a page comes back empty.
+  // Later events are told by Wake.
+  must_read_ = tail_ > cursor_ || job_has_ended_;
   StartWriting();
 }
 
