@@ -165,6 +165,9 @@ TEST_F(JobStoreTest, PagesCoverAllJobsNewestFirst) {
   EXPECT_EQ(page.next_before_number, 0);
 
   query.before_number = 0;
+  query.states = {static_cast<v1::JobState>(77)};
+  ASSERT_OK_AND_ASSIGN(page, List(query));
+  EXPECT_THAT(page.jobs, IsEmpty());
   query.states = {v1::FAILED, v1::CANCELLED};
   ASSERT_OK_AND_ASSIGN(page, List(query));
   EXPECT_THAT(IdsOf(page.jobs), ElementsAre("job-4", "job-2"));

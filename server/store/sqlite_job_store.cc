@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "server/database/read_value.h"
 #include "server/store/job_id.h"
@@ -41,6 +40,17 @@ absl::StatusOr<v1::Job> JobOf(const Row& row) {
   RETURN_IF_ERROR(Parse(job, row[0], "job"));
   if (row.size() > 1) RETURN_IF_ERROR(Parse(*job.mutable_plan(), row[1], "plan"));
   return job;
+}
+
+// One bit per state; 0: all states. What is no state of ours matches nothing, so its bit need not
+// be kept.
+int64_t StateSet(const std::vector<v1::JobState>& states) {
+  if (states.empty()) return 0;
+  int64_t set = 1 << v1::JOB_STATE_UNSPECIFIED;  // No stored job has it.
+  for (const v1::JobState state : states) {
+    if (v1::JobState_IsValid(state)) set |= int64_t{1} << state;
+  }
+  return set;
 }
 
 }  // namespace
@@ -103,16 +113,12 @@ absl::StatusOr<std::vector<v1::Job>> SqliteJobStore::ListLiveJobs(Transaction& t
 }
 
 absl::StatusOr<JobPage> SqliteJobStore::ListJobs(Transaction& transaction, const JobQuery& query) {
-  // The states are enum values, so that their numbers may stand in the text. One more row tells
-  // whether there is a next page.
-  const std::string states =
-      query.states.empty() ? ""
-                           : absl::StrCat("AND state IN (", absl::StrJoin(query.states, ","), ") ");
+  // One more row tells whether there is a next page.
   ASSIGN_OR_RETURN(
       const std::vector<Row> rows,
-      transaction.Query(absl::StrCat("SELECT job FROM jobs WHERE (?1 = 0 OR number < ?1) ", states,
-                                     "ORDER BY number DESC LIMIT ?2"),
-                        {query.before_number, int64_t{query.limit} + 1}));
+      transaction.Query("SELECT job FROM jobs WHERE (?1 = 0 OR number < ?1) "
+                        "AND (?2 = 0 OR (?2 & (1 << state)) != 0) ORDER BY number DESC LIMIT ?3",
+                        {query.before_number, StateSet(query.states), int64_t{query.limit} + 1}));
   JobPage page;
   for (const Row& row : rows) {
     if (static_cast<int>(page.jobs.size()) == query.limit) {
