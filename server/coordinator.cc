@@ -72,7 +72,7 @@ struct Coordinator::Parts {
     scheduler = nullptr;
     if (database != nullptr) database->Stop();
     // A start that failed: no worker waits there.
-    if (socket_folder.is_new) RemoveSocketFolder(state->path(), socket_folder.path);
+    if (socket_folder.is_new) RemoveSocketFolder(socket_folder.path);
   }
 };
 
@@ -164,7 +164,7 @@ void Coordinator::Shutdown() {
   parts_->scheduler.reset();
   parts_->database->Stop();
   if (!workers_left && !parts_->socket_folder.path.empty()) {
-    RemoveSocketFolder(parts_->state->path(), parts_->socket_folder.path);
+    RemoveSocketFolder(parts_->socket_folder.path);
   }
   SOTTO_LOG(INFO) << (workers_left ? "ended; workers go on" : "ended");
 }

@@ -48,10 +48,9 @@ absl::StatusOr<SocketFolder> ClaimSocketFolder(const std::string& state_dir) {
   return SocketFolder{folder, /*is_new=*/true};
 }
 
-void RemoveSocketFolder(const std::string& state_dir, const std::string& folder) {
+void RemoveSocketFolder(const std::string& folder) {
   std::error_code ignored;  // What is left is used again by the next coordinator.
   std::filesystem::remove_all(folder, ignored);
-  std::filesystem::remove(state_dir + "/socket_folder", ignored);
 }
 
 }  // namespace sotto

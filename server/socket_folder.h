@@ -18,8 +18,9 @@ struct SocketFolder {
 };
 absl::StatusOr<SocketFolder> ClaimSocketFolder(const std::string& state_dir);
 
-// At an end without workers: removes the folder, its socket, and the file that names it.
-void RemoveSocketFolder(const std::string& state_dir, const std::string& folder);
+// At an end without workers: removes the folder and its socket. Its name is kept for the next
+// coordinator, so that clients which wait for one find it.
+void RemoveSocketFolder(const std::string& folder);
 
 }  // namespace sotto
 

@@ -42,7 +42,7 @@ v1::JobSpec TinyJob(const TinyJobOptions& options) {
   v1::Gpt2Spec& model = *spec.mutable_model()->mutable_gpt2();
   model.set_vocabulary_size(257);
   model.set_width(16);
-  model.set_layers(1);
+  model.set_layers(2);
   model.set_heads(2);
   model.set_max_length(kMaxLength);
   spec.mutable_data()->set_dataset("tiny");
