@@ -1,0 +1,23 @@
+// The measured process: one training that runs a step each time it is told to.
+#ifndef SOTTO_BENCH_MODE_TRAINER_H_
+#define SOTTO_BENCH_MODE_TRAINER_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace sotto::bench {
+
+// Trains by the plan (a serialised JobPlan): one step at once, then one for each line on stdin,
+// until it closes. Writes
+// "<seconds> <CPU seconds> <peak resident bytes>" to stdout after each.
+absl::Status TrainOnDemand(const std::string& plan_path);
+
+// Writes the median gradient norm of the plan's first micro-batch to stdout: clipping there clips
+// half of the examples.
+absl::Status PrintMedianNorm(const std::string& plan_path);
+
+}  // namespace sotto::bench
+
+#endif  // SOTTO_BENCH_MODE_TRAINER_H_
