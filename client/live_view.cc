@@ -71,10 +71,6 @@ std::string LiveView::OnEvent(const v1::JobEvent& event) {
           event.state().message().empty() ? "" : absl::StrCat(": ", event.state().message())));
     case v1::JobEvent::kStep:
       return OnStep(event.step(), TimeOf(event.time()));
-    case v1::JobEvent::kCheckpoint:
-      return options_.is_terminal
-                 ? ""
-                 : Line(absl::StrCat("checkpoint after ", event.checkpoint().step(), " steps"));
     case v1::JobEvent::kEvaluation:
       last_evaluation_ = event.evaluation().evaluation_loss();
       if (!first_evaluation_.has_value()) first_evaluation_ = last_evaluation_;
@@ -82,6 +78,7 @@ std::string LiveView::OnEvent(const v1::JobEvent& event) {
                                   event.evaluation().step()));
     case v1::JobEvent::kNote:
       return Line(absl::StrCat("note: ", event.note()));
+    case v1::JobEvent::kCheckpoint:  // The summary names the last one.
     case v1::JobEvent::kGrant:
     case v1::JobEvent::KIND_NOT_SET:
       return "";

@@ -111,6 +111,13 @@ TEST(LiveViewTest, ANormBelowTheNoiseIsShownAsABound) {
   EXPECT_THAT(view.OnEvent(event), HasSubstr("grad <0.01 "));
 }
 
+TEST(LiveViewTest, CheckpointsAreLeftToTheSummary) {
+  LiveView view = MakeView(/*is_terminal=*/false);
+  v1::JobEvent event;
+  event.mutable_checkpoint()->set_step(4);
+  EXPECT_EQ(view.OnEvent(event), "");
+}
+
 TEST(LiveViewTest, StatesAreWords) {
   LiveView view = MakeView(/*is_terminal=*/false);
   v1::JobEvent event;

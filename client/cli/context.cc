@@ -2,6 +2,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -45,6 +46,11 @@ absl::StatusOr<Session> Context::Connect() {
   }
   ASSIGN_OR_RETURN(session.client, client::JobClient::Connect(target, kConnectTimeout));
   return session;
+}
+
+absl::StatusOr<Session> Context::ConnectToState() {
+  return std::filesystem::exists(absl::StrCat(StateDir(), "/sotto.db")) ? ConnectOrStart()
+                                                                        : Connect();
 }
 
 absl::StatusOr<Session> Context::ConnectOrStart(int slots) {

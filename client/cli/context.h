@@ -45,6 +45,9 @@ struct Context {
 
   // UNAVAILABLE, with what to do, when no coordinator runs.
   absl::StatusOr<Session> Connect();
+  // For verbs that look at what is stored: ConnectOrStart where the state folder holds something,
+  // Connect elsewhere.
+  absl::StatusOr<Session> ConnectToState();
   // The same, but starts a coordinator on the state folder when none runs there and no address was
   // given.
   absl::StatusOr<Session> ConnectOrStart(int slots = 0);

@@ -22,7 +22,7 @@ struct ExportOptions {
 // The folder of one checkpoint, or the one that holds all of a job's.
 absl::StatusOr<std::string> FindFolder(const ExportOptions& options, Context& context) {
   if (!options.checkpoint.empty()) return options.checkpoint;
-  ASSIGN_OR_RETURN(Session session, context.Connect());
+  ASSIGN_OR_RETURN(Session session, context.ConnectToState());
   ASSIGN_OR_RETURN(const v1::Job job, session.client->Get(options.job));
   if (job.checkpoint_path().empty()) {
     return absl::NotFoundError(absl::StrCat(options.job, " has no checkpoint yet"));

@@ -37,7 +37,7 @@ void Print(const v1::Job& job, Context& context) {
 }
 
 absl::Status Get(const std::string& id, bool shows_plan, Context& context) {
-  ASSIGN_OR_RETURN(Session session, context.Connect());
+  ASSIGN_OR_RETURN(Session session, context.ConnectToState());
   ASSIGN_OR_RETURN(const v1::Job job, session.client->Get(id));
   if (context.IsMachineReadable()) {
     context.PrintJson(job);

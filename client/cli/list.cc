@@ -59,7 +59,7 @@ void Print(const std::vector<v1::Job>& jobs, Context& context) {
 
 absl::Status List(const ListOptions& options, Context& context) {
   ASSIGN_OR_RETURN(v1::ListJobsRequest request, MakeRequest(options));
-  ASSIGN_OR_RETURN(Session session, context.Connect());
+  ASSIGN_OR_RETURN(Session session, context.ConnectToState());
   std::vector<v1::Job> jobs;
   do {
     request.set_page_size(options.limit - static_cast<int>(jobs.size()));

@@ -25,7 +25,7 @@ void AddLogsVerb(CLI::App& app, Context& context) {
   verb->add_flag("--steward", options->steward, "act as data steward; the job is marked");
   verb->callback([options, &context] {
     context.Finish([&]() -> absl::Status {
-      ASSIGN_OR_RETURN(Session session, context.Connect());
+      ASSIGN_OR_RETURN(Session session, context.ConnectToState());
       client::InterruptHandler interrupt([&] { session.client->Interrupt(); });
       v1::GetLogsRequest request;
       request.set_id(options->id);

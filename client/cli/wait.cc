@@ -26,7 +26,7 @@ void AddWaitVerb(CLI::App& app, Context& context) {
       if (options->timeout_seconds > 0) {
         options->follow.deadline = absl::Now() + absl::Seconds(options->timeout_seconds);
       }
-      ASSIGN_OR_RETURN(Session session, context.Connect());
+      ASSIGN_OR_RETURN(Session session, context.ConnectToState());
       return Follow(options->follow, session, context);
     }());
   });

@@ -20,7 +20,7 @@ void AddWatchVerb(CLI::App& app, Context& context) {
                  "show raw values as data steward; recorded, and the job is marked");
   verb->callback([options, &context] {
     context.Finish([&]() -> absl::Status {
-      ASSIGN_OR_RETURN(Session session, context.Connect());
+      ASSIGN_OR_RETURN(Session session, context.ConnectToState());
       return Follow(*options, session, context);
     }());
   });
