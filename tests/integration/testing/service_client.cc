@@ -123,7 +123,12 @@ absl::Status ServiceClient::Watch(const std::string& id, int64_t after_sequence,
     }
     const grpc::Status status = stream->Finish();
     if (status.ok()) return absl::OkStatus();
-    if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return ToStatus(status);
+    // gRPC says CANCELLED for a call that met a server in the moment of its shutdown; nobody here
+    // cancels.
+    if (status.error_code() != grpc::StatusCode::UNAVAILABLE &&
+        status.error_code() != grpc::StatusCode::CANCELLED) {
+      return ToStatus(status);
+    }
   }
   return absl::DeadlineExceededError("the job did not end");
 }
