@@ -31,10 +31,11 @@ absl::StatusOr<Response> Call(Stub& stub,
   return response;
 }
 
-// Whether a stream that ended so may be taken up again.
+// Whether a stream that ended so, and that we did not end, may be taken up again. A server that is
+// shutting down answers a new call with CANCELLED.
 bool IsTransient(const absl::Status& status) {
-  return status.ok() || absl::IsUnavailable(status) || absl::IsInternal(status) ||
-         absl::IsUnknown(status);
+  return status.ok() || absl::IsUnavailable(status) || absl::IsCancelled(status) ||
+         absl::IsInternal(status) || absl::IsUnknown(status);
 }
 
 }  // namespace
@@ -121,6 +122,7 @@ absl::Status JobClient::Watch(const WatchOptions& options,
     if (absl::Now() >= options.deadline) {
       return absl::DeadlineExceededError(absl::StrCat(options.id, " has not ended yet"));
     }
+    if (IsInterrupted()) return absl::CancelledError("interrupted");
     if (!IsTransient(status)) return status;
     if (progress.sequence > before) {
       give_up = absl::Now() + options.reconnect;
@@ -179,6 +181,11 @@ absl::Status JobClient::BeginStream(grpc::ClientContext* context) {
   if (is_interrupted_) return absl::CancelledError("interrupted");
   stream_ = context;
   return absl::OkStatus();
+}
+
+bool JobClient::IsInterrupted() {
+  MutexLock lock(&mutex_);
+  return is_interrupted_;
 }
 
 void JobClient::EndStream() {

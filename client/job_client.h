@@ -74,6 +74,7 @@ class JobClient {
   // Makes `context` the one that Interrupt() cancels; CANCELLED when it was called before.
   absl::Status BeginStream(grpc::ClientContext* context) ABSL_LOCKS_EXCLUDED(mutex_);
   void EndStream() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool IsInterrupted() ABSL_LOCKS_EXCLUDED(mutex_);
   void AwaitInterrupt(absl::Duration timeout) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<grpc::Channel> channel_;

@@ -161,7 +161,10 @@ std::string LiveView::Summary(const v1::Job& job) const {
     absl::StrAppendFormat(&summary, "  checkpoint      %s (after %d steps)\n",
                           job.checkpoint_path(), job.checkpoint_step());
   }
-  absl::StrAppend(&summary, "\n", Promise(job.plan().privacy(), job.epsilon()), "\n");
+  // A person who stops a job may do so because of what it showed: only the planned schedule's
+  // epsilon holds then.
+  const double promised = std::max(job.epsilon(), job.plan().privacy().epsilon());
+  absl::StrAppend(&summary, "\n", Promise(job.plan().privacy(), promised), "\n");
   if (!job.checkpoint_path().empty()) {
     absl::StrAppendFormat(&summary,
                           "\nNext: sotto export %s --out model   writes a Hugging Face directory\n",

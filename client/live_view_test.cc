@@ -139,7 +139,7 @@ TEST(LiveViewTest, TheSummaryHasLossesEpsilonCheckpointPromiseAndNextStep) {
   EXPECT_THAT(summary, HasSubstr("5.5000 before, 3.2500 after"));
   EXPECT_THAT(summary, HasSubstr("2.5000 of at most 3.0000 planned"));
   EXPECT_THAT(summary, HasSubstr("/state/jobs/job-7/checkpoints/step-10 (after 10 steps)"));
-  EXPECT_THAT(summary, HasSubstr("at most epsilon = 2.5, delta = 1e-06."));
+  EXPECT_THAT(summary, HasSubstr("at most epsilon = 3, delta = 1e-06."));
   EXPECT_THAT(summary, HasSubstr("sotto export job-7"));
 }
 
