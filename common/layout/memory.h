@@ -39,6 +39,10 @@ struct MemoryOptions {
   int optimizer_states = 2;  // fp32 values per parameter: AdamW 2, SGD with momentum 1, without 0
 };
 
+// What gRPC, its threads and their allocation arenas add to a worker that has a coordinator
+// (measured on sotto-worker). Part of baseline_bytes.
+inline constexpr int64_t kControlBytes = int64_t{20} << 20;
+
 // The memfd of a local communicator of this layout: a header, and per rank two staging regions.
 int64_t CommunicatorBytes(const FlatLayout& layout);
 

@@ -101,7 +101,8 @@ class Phases {
 class FullShardPlacer {
  public:
   explicit FullShardPlacer(const ScheduleOptions& options)
-      : gradient_slots_(options.gradient_slots), slots_(1 + options.gathered_slots) {}
+      : gradient_slots_(UsefulSlots(options, options.gradient_slots)),
+        slots_(1 + UsefulSlots(options, options.gathered_slots)) {}
 
   std::vector<ScheduledOperation> Place(const std::vector<Visit>& visits) {
     if (visits.empty()) return {};
@@ -127,6 +128,11 @@ class FullShardPlacer {
     int unit = -1;
     int64_t last_use = -1;
   };
+
+  // Nobody allocates more slots than there are blocks.
+  static int UsefulSlots(const ScheduleOptions& options, int slots) {
+    return std::min(slots, static_cast<int>(options.stages.size()) - 2);
+  }
 
   static bool NeedsBlock(const Visit& visit) {
     return visit.needs_weights && visit.unit != kRootUnit;

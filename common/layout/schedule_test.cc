@@ -96,6 +96,19 @@ TEST(ScheduleTest, HeldGradientsAreFoldedUnitByUnitAfterTheCoefficients) {
                                                  "0 REDUCE unit 0 gradient 0\n"));
 }
 
+TEST(ScheduleTest, NamesNoMoreSlotsThanThereAreBlocks) {
+  for (int blocks : {1, 2, 3}) {
+    for (Kept kept : {Kept::kNothing, Kept::kActivations, Kept::kExampleGrads}) {
+      ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule,
+                           BuildSchedule(MakeOptions(blocks, kept, 4, 4), 3));
+      for (const ScheduledOperation& operation : schedule.operations) {
+        EXPECT_LE(operation.slot, blocks);
+        EXPECT_LE(operation.gradient_slot, blocks);
+      }
+    }
+  }
+}
+
 TEST(ScheduleTest, BytesFollowFromPaddedSizes) {
   const FlatLayout layout = MakeLayout(3, 4);
   ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule,

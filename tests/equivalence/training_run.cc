@@ -1,5 +1,6 @@
 #include "tests/equivalence/training_run.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -26,24 +27,21 @@
 namespace sotto::equivalence {
 namespace {
 
-constexpr int32_t kVocabulary = 29;
-constexpr int32_t kMaxLength = 12;
-
-// Records of 2 to kMaxLength tokens; some with unscored ones.
-std::string WriteTokens(const std::string& path, int64_t records, bool score_tokens) {
+// Records of 2 to max_length tokens; some with unscored ones.
+std::string WriteTokens(const std::string& path, const RunOptions& options) {
   auto writer = dataset::TokenFileWriter::Create(
-      path, {.vocabulary_size = kVocabulary, .max_length = kMaxLength});
+      path, {.vocabulary_size = options.vocabulary_size, .max_length = options.max_length});
   SOTTO_CHECK_OK(writer.status());
   uint32_t state = 12345;
   const auto next = [&state](uint32_t below) {
     state = state * 1664525 + 1013904223;
     return (state >> 16) % below;
   };
-  for (int64_t record = 0; record < records; ++record) {
-    std::vector<int32_t> tokens(2 + next(kMaxLength - 1));
-    std::vector<uint8_t> scored(tokens.size(), score_tokens ? 1 : 0);
+  for (int64_t record = 0; record < options.records; ++record) {
+    std::vector<int32_t> tokens(2 + next(options.max_length - 1));
+    std::vector<uint8_t> scored(tokens.size(), options.score_tokens ? 1 : 0);
     for (size_t t = 0; t < tokens.size(); ++t) {
-      tokens[t] = static_cast<int32_t>(next(kVocabulary));
+      tokens[t] = static_cast<int32_t>(next(options.vocabulary_size));
       if (record % 5 == 0 && t < 3) scored[t] = 0;
     }
     SOTTO_CHECK_OK(writer->Add(tokens, scored));
@@ -65,6 +63,14 @@ absl::StatusOr<std::string> Gathered(Training& training) {
     }
   }
   return bytes;
+}
+
+// The largest resident peak of any rank.
+absl::StatusOr<int64_t> LargestPeak(comm::Communicator& communicator) {
+  std::vector<double> peaks(communicator.world_size());
+  peaks[communicator.rank()] = static_cast<double>(PeakResidentBytes());
+  RETURN_IF_ERROR(communicator.AllReduceSum(absl::MakeSpan(peaks)));
+  return static_cast<int64_t>(*std::max_element(peaks.begin(), peaks.end()));
 }
 
 class RecordingObserver : public train::TrainObserver {
@@ -125,7 +131,7 @@ const comm::RankBodyRegistration kTrain(
                                          .observer = observer,
                                          .clock = RealClock::Get()}));
       RETURN_IF_ERROR(training->Run().status());
-      const int64_t peak_bytes = PeakResidentBytes();
+      ASSIGN_OR_RETURN(const int64_t peak_bytes, LargestPeak(*communicator));
       ASSIGN_OR_RETURN(const std::string bytes, Gathered(*training));
       if (context.rank != 0) return communicator->Barrier();
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/parameters.bin"), bytes));
@@ -173,7 +179,7 @@ void FillTraining(const RunOptions& options, v1::JobPlan* plan) {
   train.set_expected_batch_size(options.sampling_rate * static_cast<double>(options.records));
   train.set_steps(10);
   train.set_micro_batch_size(options.micro_batch_size);
-  for (int32_t length : {4, 8, kMaxLength}) train.add_lengths(length);
+  for (int32_t third : {1, 2, 3}) train.add_lengths(third * options.max_length / 3);
   train.set_checkpoint_keep(3);
   v1::PrivacyPlan& privacy = *plan->mutable_privacy();
   privacy.set_not_private(true);
@@ -182,7 +188,7 @@ void FillTraining(const RunOptions& options, v1::JobPlan* plan) {
   privacy.set_gradient_noise_multiplier(options.noise_multiplier);
   privacy.set_clip_norm(options.clip_norm);
   privacy.set_clip_norm_applied(options.clip_norm * (1 - std::exp2(-14)));
-  privacy.set_max_loss(2 * std::log(kVocabulary));
+  privacy.set_max_loss(2 * std::log(options.vocabulary_size));
 }
 
 }  // namespace
@@ -191,11 +197,11 @@ v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
   v1::JobPlan plan;
   plan.set_protocol_version(1);
   v1::Gpt2Spec& gpt2 = *plan.mutable_spec()->mutable_model()->mutable_gpt2();
-  gpt2.set_vocabulary_size(kVocabulary);
+  gpt2.set_vocabulary_size(options.vocabulary_size);
   gpt2.set_width(options.width);
-  gpt2.set_layers(3);
-  gpt2.set_heads(2);
-  gpt2.set_max_length(kMaxLength);
+  gpt2.set_layers(options.layers);
+  gpt2.set_heads(options.heads);
+  gpt2.set_max_length(options.max_length);
   gpt2.set_untied_head(!options.tied_head);
   gpt2.set_init_stddev(0.1);
   plan.mutable_spec()->mutable_model()->set_init_seed(7);
@@ -212,10 +218,10 @@ v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
   }
   v1::DatasetFacts& dataset = *plan.mutable_dataset();
   dataset.set_path(absl::StrCat(directory, "/tokens.bin"));
-  dataset.set_sha256(WriteTokens(dataset.path(), options.records, options.score_tokens));
+  dataset.set_sha256(WriteTokens(dataset.path(), options));
   dataset.set_max_records(options.records);
-  dataset.set_vocabulary_size(kVocabulary);
-  dataset.set_max_length(kMaxLength);
+  dataset.set_vocabulary_size(options.vocabulary_size);
+  dataset.set_max_length(options.max_length);
   FillTraining(options, &plan);
   FillSharding(options, &plan);
   return plan;

@@ -26,6 +26,10 @@ struct RunOptions {
   double adam_epsilon = 1e-8;
   double sgd_learning_rate = 0;  // above 0: SGD without momentum or decay in AdamW's place
   int32_t width = 16;
+  int32_t layers = 3;
+  int32_t heads = 2;
+  int32_t vocabulary_size = 29;
+  int32_t max_length = 12;  // of the model and the records, divisible by 3
   bool score_tokens = true;  // false: no token counts in any loss
   uint64_t seed = 99;
 };
@@ -40,7 +44,7 @@ struct RunResult {
   std::vector<float> parameters;    // canonical order, without padding
   std::vector<double> losses;       // raw mean loss of each step
   std::vector<double> evaluations;  // none without an evaluation file
-  int64_t peak_bytes = 0;           // resident, of rank 0
+  int64_t peak_bytes = 0;           // resident, of the rank that needed most
 };
 
 // Trains in `options.world_size` processes (RankTestMain must be main).

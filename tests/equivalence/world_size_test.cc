@@ -91,6 +91,15 @@ TEST(WorldSizeTest, AnUntiedHeadGivesTheSameBits) {
   EXPECT_EQ(Differences(one.parameters, four.parameters), 0);
 }
 
+TEST(WorldSizeTest, OneBlockNeedsNoSecondSlot) {
+  RunOptions options{.layers = 1};
+  const RunResult one = Train(NewDirectory(), options);
+  options.world_size = 2;
+  const RunResult two = Train(NewDirectory(), options);
+  ASSERT_TRUE(one.succeeded && two.succeeded);
+  EXPECT_EQ(Differences(one.parameters, two.parameters), 0);
+}
+
 // The comparison above can fail: another seed of noise, or none, gives other bits.
 TEST(WorldSizeTest, NoiseChangesTheModel) {
   const RunResult without = Train(NewDirectory(), {.noise_multiplier = 0});

@@ -1,0 +1,91 @@
+// What a rank needs is what the plan says: measured peak <= plan <= 1.1 measured.
+#include <algorithm>
+#include <cstdint>
+#include <iostream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/layout/memory.h"
+#include "common/spec/model_layout.h"
+#include "gtest/gtest.h"
+#include "tests/equivalence/training_run.h"
+#include "worker/comm/testing/rank_processes.h"
+
+namespace sotto::equivalence {
+namespace {
+
+struct Case {
+  std::string name;
+  RunOptions options;
+};
+
+layout::MemoryEstimate Estimate(const RunOptions& options, const v1::JobPlan& plan) {
+  const layout::ModelDescription model = *spec::DescribeModel(plan.spec().model());
+  return layout::EstimateMemory(model, *layout::FlatLayout::Create(model, options.world_size),
+                                {.gathered_slots = 2,
+                                 .gradient_slots = 2,
+                                 .mode = *layout::FindMode(options.mode),
+                                 .micro_batch_size = options.micro_batch_size,
+                                 .longest_length = options.max_length,
+                                 .optimizer_states = 2});
+}
+
+class MemoryTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(MemoryTest, MeasuredPeakIsWithinTheEstimate) {
+  const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
+  const RunResult run = Train(directory, GetParam().options);
+  ASSERT_TRUE(run.succeeded);
+  const layout::MemoryEstimate estimate =
+      Estimate(GetParam().options, MakePlan(directory, GetParam().options));
+  const int64_t planned = estimate.total_bytes() - layout::kControlBytes;  // No coordinator here.
+  const double mebibyte = 1 << 20;
+  std::cout << GetParam().name << ": measured " << run.peak_bytes / mebibyte << " MiB, estimate "
+            << planned / mebibyte << " MiB (ratio "
+            << static_cast<double>(planned) / static_cast<double>(run.peak_bytes) << "); shards "
+            << (estimate.parameters_bytes + estimate.gradient_bytes + estimate.optimizer_bytes) /
+                   mebibyte
+            << " slots " << estimate.slots_bytes / mebibyte << " activations "
+            << estimate.activations_bytes / mebibyte << " held "
+            << estimate.held_gradients_bytes / mebibyte << " workspace "
+            << estimate.workspace_bytes / mebibyte << " communicator "
+            << estimate.communicator_bytes / mebibyte << " baseline "
+            << estimate.baseline_bytes / mebibyte << std::endl;
+  EXPECT_LE(run.peak_bytes, planned);
+  EXPECT_LE(planned, 1.1 * static_cast<double>(run.peak_bytes));
+}
+
+// Short runs: the second step allocates nothing new. `records` and the rate give several full
+// micro-batches of the longest length.
+RunOptions Sized(std::string mode, int world_size, int32_t width, int32_t layers,
+                 int32_t vocabulary_size, int32_t max_length, int32_t micro_batch_size) {
+  return {.world_size = world_size,
+          .mode = std::move(mode),
+          .end_step = 2,
+          .records = 8 * micro_batch_size,
+          .sampling_rate = 0.9,
+          .micro_batch_size = micro_batch_size,
+          .width = width,
+          .layers = layers,
+          .heads = 4,
+          .vocabulary_size = vocabulary_size,
+          .max_length = max_length};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, MemoryTest,
+    ::testing::Values(Case{"tiny", Sized("per_example", 1, 32, 2, 64, 24, 2)},
+                      Case{"demo", Sized("per_example", 2, 96, 4, 257, 129, 16)},
+                      Case{"demo_flash", Sized("flash", 2, 96, 4, 257, 129, 16)},
+                      Case{"demo_no_dp", Sized("no_dp", 2, 96, 4, 257, 129, 16)},
+                      Case{"wide_per_example", Sized("per_example", 2, 256, 8, 8192, 126, 8)},
+                      Case{"wide_flash", Sized("flash", 2, 256, 8, 8192, 126, 8)},
+                      Case{"wide_no_dp", Sized("no_dp", 1, 256, 8, 8192, 126, 8)},
+                      Case{"long_flash", Sized("flash", 4, 256, 4, 1024, 510, 8)}),
+    [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace sotto::equivalence
+
+int main(int argc, char** argv) { return sotto::comm::RankTestMain(argc, argv); }
