@@ -145,9 +145,11 @@ absl::StatusOr<std::string> ScheduleText(const v1::JobPlan& plan) {
 absl::StatusOr<CrashCost> CostOfCrash(const v1::JobPlan& plan) {
   const v1::PrivacyPlan& privacy = plan.privacy();
   CrashCost cost;
+  // The coordinator never grants more at once than half of what lies between two checkpoints
+  // (server/scheduler/policy.h).
+  const int64_t every = plan.train().checkpoint_every_steps();
   cost.steps =
-      std::min(plan.train().steps(), plan.train().checkpoint_every_steps() +
-                                         kOutstandingGrants * plan.train().steps_per_grant());
+      std::min(plan.train().steps(), every + kOutstandingGrants * std::max<int64_t>(1, every / 2));
   if (privacy.not_private()) return cost;
   ASSIGN_OR_RETURN(
       const accounting::EpsilonCurve curve,

@@ -182,10 +182,10 @@ TEST(PlanTest, TwoPassModesGatherAgain) {
 TEST(PlanTest, ACrashCostsTheStepsSinceTheCheckpointAndThoseGranted) {
   const v1::JobPlan plan = MakePlan(MakeDemoSpec());
   ASSERT_OK_AND_ASSIGN(const CrashCost cost, CostOfCrash(plan));
-  EXPECT_EQ(cost.steps, 6 + 2);
+  EXPECT_EQ(cost.steps, 6 + 2 * 3);
   EXPECT_GT(cost.epsilon, 0);
   EXPECT_LT(cost.epsilon, 0.1);
-  EXPECT_THAT(plan.notes(), Contains(HasSubstr("A crash costs up to 8 steps")));
+  EXPECT_THAT(plan.notes(), Contains(HasSubstr("A crash costs up to 12 steps")));
 }
 
 TEST(PlanTest, DeltaAboveOneOverRecordsIsNoted) {

@@ -18,7 +18,7 @@ int64_t GrantSteps(const Policy& policy, const v1::TrainPlan& train, double seco
     steps = absl::ToDoubleSeconds(policy.grant_length) / seconds_per_step;
   }
   const double most = static_cast<double>(std::min<int64_t>(
-      std::max<int64_t>(train.checkpoint_every_steps(), 1), train.steps() - first_step));
+      std::max<int64_t>(train.checkpoint_every_steps() / 2, 1), train.steps() - first_step));
   return static_cast<int64_t>(std::max(1.0, std::min(steps, most)));
 }
 

@@ -24,9 +24,10 @@ struct Policy {
 // Before restart number `restarts`, from 1: doubles each time.
 absl::Duration Backoff(const Policy& policy, int restarts);
 
-// Steps of the next grant: as many as fit grant_length at the measured pace, at most those between
-// two checkpoints, because a crash loses that many anyway and each granted step is paid for; at
-// least 1, and not beyond the end of the job. `seconds_per_step` 0: unknown.
+// Steps of the next grant: as many as fit grant_length at the measured pace, at most half of those
+// between two checkpoints, so that the two outstanding grants that a crash may lose cost no more
+// than the steps since the last checkpoint; at least 1, and not beyond the end of the job.
+// `seconds_per_step` 0: unknown.
 int64_t GrantSteps(const Policy& policy, const v1::TrainPlan& train, double seconds_per_step,
                    int64_t first_step);
 
