@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -21,7 +22,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/sotto/v1/worker_service.grpc.pb.h"
-#include "tests/integration/testing/child_process.h"
+#include "tests/integration/testing/coordinator_process.h"
 #include "tests/integration/testing/event_log.h"
 #include "tests/integration/testing/service_fixture.h"
 #include "tests/integration/testing/tiny_job.h"
@@ -32,36 +33,23 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
+// Whether this user may make mounts, in a namespace of its own.
+bool MayMount() {
+  return geteuid() == 0 && std::system("unshare -m mount -t tmpfs tmpfs /tmp >/dev/null 2>&1") == 0;
+}
+
 class ServiceProcessTest : public ServiceFixture {
  protected:
   // A start that must fail; gives "exit STATUS: what it said".
-  std::string FailedStart(const std::string& state_dir,
-                          const std::vector<std::string>& flags = {}) {
+  std::string FailedStart(const std::string& state_dir, const std::vector<std::string>& flags = {},
+                          const std::string& mount = "") {
     CoordinatorProcess::Options options;
     options.state_dir = state_dir;
     options.extra_flags = flags;
+    options.mount = mount;
     const absl::StatusOr<CoordinatorProcess> started = CoordinatorProcess::Start(options);
     EXPECT_FALSE(started.ok()) << "it serves";
     return std::string(started.status().message());
-  }
-
-  // The coordinator in a mount namespace of its own, after `mount` has run there. Gives what it
-  // said, or "" when namespaces are not allowed here.
-  std::string StartBehindMount(const std::string& mount, int* status) {
-    const std::string output = folder_ + "/mounted.log";
-    ChildProcess::Options options;
-    options.output_file = output;
-    options.arguments = {"/usr/bin/unshare", "-m", "/bin/sh", "-c",
-                         absl::StrCat(mount, " || exit 99; exec ", CoordinatorBinary(),
-                                      " --state_dir=", state_dir_)};
-    absl::StatusOr<ChildProcess> process = ChildProcess::Start(options);
-    EXPECT_OK(process);
-    if (!process.ok()) return "";
-    const std::optional<ProcessEnd> end = process->Wait(absl::Seconds(30));
-    EXPECT_TRUE(end.has_value()) << "it serves";
-    *status = end.has_value() ? end->status : -1;
-    const absl::StatusOr<std::string> said = ReadFile(output);
-    return said.ok() ? *said : "";
   }
 };
 
@@ -107,27 +95,51 @@ TEST_F(ServiceProcessTest, UnusableFlagsAreUsageErrors) {
 }
 
 TEST_F(ServiceProcessTest, ReadOnlyStateDirectoryIsRefused) {
-  if (geteuid() != 0) GTEST_SKIP() << "needs root for a bind mount";
+  if (!MayMount()) GTEST_SKIP() << "needs root and mounts";
   std::filesystem::create_directory(state_dir_);
-  int status = 0;
-  const std::string said =
-      StartBehindMount(absl::StrCat("mount --bind ", state_dir_, " ", state_dir_,
-                                    " && mount -o remount,ro,bind ", state_dir_),
-                       &status);
-  if (status == 99) GTEST_SKIP() << "mounts are not allowed here: " << said;
-  EXPECT_EQ(status, 1);
-  EXPECT_THAT(said, AllOf(HasSubstr(state_dir_), HasSubstr("read-only")));
+  const std::string mount = absl::StrCat("mount --bind ", state_dir_, " ", state_dir_,
+                                         " && mount -o remount,ro,bind ", state_dir_);
+  EXPECT_THAT(FailedStart(state_dir_, {}, mount),
+              AllOf(HasSubstr("exit 1"), HasSubstr(state_dir_), HasSubstr("read-only")));
 }
 
-TEST_F(ServiceProcessTest, FullDiskIsRefused) {
-  if (geteuid() != 0) GTEST_SKIP() << "needs root for a tmpfs";
+TEST_F(ServiceProcessTest, FullDiskAtTheStartIsRefused) {
+  if (!MayMount()) GTEST_SKIP() << "needs root and mounts";
   std::filesystem::create_directory(state_dir_);
-  int status = 0;
-  const std::string said =
-      StartBehindMount(absl::StrCat("mount -t tmpfs -o size=64k tmpfs ", state_dir_), &status);
-  if (status == 99) GTEST_SKIP() << "mounts are not allowed here: " << said;
-  EXPECT_EQ(status, 1);
-  EXPECT_THAT(said, HasSubstr("full"));
+  EXPECT_THAT(
+      FailedStart(state_dir_, {}, absl::StrCat("mount -t tmpfs -o size=64k tmpfs ", state_dir_)),
+      AllOf(HasSubstr("exit 1"), HasSubstr("full")));
+}
+
+TEST_F(ServiceProcessTest, NothingIsLostWhileTheDiskIsFull) {
+  if (!MayMount()) GTEST_SKIP() << "needs root and mounts";
+  std::filesystem::create_directory(state_dir_);
+  CoordinatorProcess::Options options;
+  options.state_dir = state_dir_;
+  options.mount = absl::StrCat("mount -t tmpfs -o size=32m tmpfs ", state_dir_);
+  ASSERT_OK_AND_ASSIGN(coordinator_, CoordinatorProcess::Start(options));
+  client_ = std::make_unique<ServiceClient>(address());
+  RegisterTinyDataset();
+
+  // The coordinator's own view of the folder.
+  const std::string filler =
+      absl::StrCat("/proc/", coordinator_->pid(), "/root", state_dir_, "/filler");
+  {
+    std::ofstream file(filler, std::ios::binary);
+    const std::string chunk(1 << 12, 'x');
+    while (file.write(chunk.data(), static_cast<std::streamsize>(chunk.size())).flush()) {
+    }
+  }
+  const absl::StatusOr<v1::Job> refused = client().Submit(TinyJob());
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("full")));
+  EXPECT_OK(client().GetDataset("tiny")) << "reading needs no space";
+
+  ASSERT_TRUE(std::filesystem::remove(filler));
+  ASSERT_OK_AND_ASSIGN(const v1::Job job, client().Submit(TinyJob()));
+  EventLog(address(), job.id()).Finish();
+  ASSERT_OK_AND_ASSIGN(const v1::Job ended, client().GetJob(job.id()));
+  EXPECT_EQ(ended.state(), v1::SUCCEEDED);
+  EXPECT_OK(client().VerifyLedger());
 }
 
 TEST_F(ServiceProcessTest, DatasetChangedSinceRegistrationFailsTheJobBeforeAnyGrant) {

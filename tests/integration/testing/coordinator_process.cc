@@ -6,11 +6,17 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/fd.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 
 namespace sotto::integration {
+namespace {
+
+constexpr int kNoMount = 99;  // the shell's exit status
+
+}  // namespace
 
 std::string CoordinatorBinary() {
   return std::filesystem::canonical("server/sotto-coordinator").string();
@@ -29,6 +35,11 @@ absl::StatusOr<CoordinatorProcess> CoordinatorProcess::Start(const Options& opti
                    options.worker_binary.empty() ? WorkerBinary() : options.worker_binary)};
   process.arguments.insert(process.arguments.end(), options.extra_flags.begin(),
                            options.extra_flags.end());
+  if (!options.mount.empty()) {
+    const std::string command = absl::StrJoin(process.arguments, " ");
+    process.arguments = {"/usr/bin/unshare", "-m", "/bin/sh", "-c",
+                         absl::StrCat(options.mount, " || exit ", kNoMount, "; exec ", command)};
+  }
   process.output_file = output;
   process.inherited_fd = pipe.write_end.get();
   ASSIGN_OR_RETURN(ChildProcess child, ChildProcess::Start(process));
@@ -38,6 +49,9 @@ absl::StatusOr<CoordinatorProcess> CoordinatorProcess::Start(const Options& opti
   const std::string address(absl::StripAsciiWhitespace(line));
   if (address.empty()) {
     const std::optional<ProcessEnd> end = child.Wait(absl::Seconds(30));
+    if (end.has_value() && end->status == kNoMount) {
+      return absl::PermissionDeniedError("mounts are not allowed here");
+    }
     const absl::StatusOr<std::string> said = ReadFile(output);
     return absl::FailedPreconditionError(
         absl::StrCat("exit ", end.has_value() ? end->status : -1, ": ", said.ok() ? *said : ""));

@@ -26,6 +26,9 @@ class CoordinatorProcess {
     int slots = 4;
     std::vector<std::string> extra_flags;
     std::string worker_binary;  // empty: the real one
+    // A shell command to run first, in a mount namespace that the coordinator then lives in. When
+    // it fails: PERMISSION_DENIED.
+    std::string mount;
   };
 
   // Waits until it serves. An error holds what it wrote before it ended, and its exit status.
