@@ -9,9 +9,8 @@
 
 namespace sotto::client {
 
-// While it lives, SIGINT and SIGTERM call `on_interrupt` on a thread of its own: once. A second one
-// ends the process with exit code 130. Create it before the threads that must not take the signals
-// (gRPC's): they inherit the blocked mask.
+// While it lives, SIGINT and SIGTERM call `on_interrupt` on a thread of its own: once, whichever
+// thread the signal came to. A second one ends the process with exit code 130. One at a time.
 class InterruptHandler {
  public:
   explicit InterruptHandler(std::function<void()> on_interrupt);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <system_error>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -12,10 +13,29 @@
 
 namespace sotto::integration {
 
+std::string CliBinary(const std::string& folder) {
+  const std::string installed = folder + "/bin/sotto";
+  if (std::filesystem::exists(installed)) return installed;
+  return std::filesystem::canonical("client/cli/sotto").string();
+}
+
+absl::Status InstallBinaries(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directory(folder + "/bin", error);
+  for (const char* program :
+       {"client/cli/sotto", "server/sotto-coordinator", "worker/sotto-worker"}) {
+    const std::filesystem::path source = std::filesystem::canonical(program, error);
+    if (!error)
+      std::filesystem::copy_file(source, folder + "/bin/" + source.filename().string(), error);
+    if (error) return absl::NotFoundError(absl::StrCat(program, ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<CliOutcome> RunCli(const std::string& folder, std::vector<std::string> arguments) {
   const std::string output = absl::StrCat(folder, "/cli.out");
   std::filesystem::remove(output);
-  arguments.insert(arguments.begin(), std::filesystem::canonical("client/cli/sotto").string());
+  arguments.insert(arguments.begin(), CliBinary(folder));
   ASSIGN_OR_RETURN(ChildProcess process,
                    ChildProcess::Start({.arguments = arguments, .output_file = output}));
   const std::optional<ProcessEnd> end = process.Wait(absl::Minutes(1));

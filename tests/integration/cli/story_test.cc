@@ -1,0 +1,136 @@
+// What users do with jobs that run: exit codes, detaching, coordinators that come with a command.
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/integration/cli/cli_process.h"
+#include "tests/integration/cli/cli_watch.h"
+#include "tests/integration/testing/service_fixture.h"
+
+namespace sotto::integration {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string Spec(int steps) {
+  return absl::StrCat(R"(
+name: story
+model: {gpt2: {vocabulary_size: 257, width: 16, layers: 1, heads: 2, max_length: 32}}
+data: {dataset: tiny}
+privacy: {epsilon: 3, clip_norm: 1}
+train: {expected_batch_size: 8, steps: )",
+                      steps, R"(, learning_rate: {peak: 0.001}}
+workers: {count: 1, strategy: FULL_SHARD}
+gradient: {mode: per_example}
+checkpoint: {every_steps: 50}
+)");
+}
+
+class StoryTest : public ServiceFixture {
+ protected:
+  void SetUp() override {
+    ServiceFixture::SetUp();
+    ASSERT_OK(InstallBinaries(folder_));
+  }
+  std::string WriteSpec(int steps) {
+    const std::string path = folder_ + "/job.yaml";
+    EXPECT_OK(AtomicWriteFile(path, Spec(steps)));
+    return path;
+  }
+  // `sotto` on the state folder of the test.
+  CliOutcome Run(std::vector<std::string> arguments) {
+    arguments.push_back("--state_dir=" + state_dir_);
+    const absl::StatusOr<CliOutcome> outcome = RunCli(folder_, std::move(arguments));
+    EXPECT_OK(outcome);
+    return outcome.ok() ? *outcome : CliOutcome{.code = -1};
+  }
+  absl::StatusOr<CliWatch> Start(std::vector<std::string> arguments) {
+    arguments.push_back("--state_dir=" + state_dir_);
+    return CliWatch::Start(folder_, std::move(arguments));
+  }
+  CliOutcome AddDataset() {
+    return Run({"dataset", "add", "tiny", dataset_path_, "--max_records", "100", "--epsilon", "20",
+                "--delta", "1e-5"});
+  }
+};
+
+TEST_F(StoryTest, RunNeedsNoCoordinatorAndItsStateOutlivesIt) {
+  EXPECT_EQ(AddDataset().code, 0);
+  const CliOutcome run = Run({"run", WriteSpec(5), "--request_id", "once"});
+  EXPECT_EQ(run.code, 0) << run.text;
+  EXPECT_THAT(run.text, AllOf(HasSubstr("step 5/5"), HasSubstr("Publishing everything this job")));
+  EXPECT_FALSE(std::filesystem::exists(state_dir_ + "/address")) << "its coordinator ended with it";
+
+  // The same request is the same job, charged once.
+  const CliOutcome again = Run({"run", folder_ + "/job.yaml", "--request_id", "once"});
+  EXPECT_EQ(again.code, 0) << again.text;
+  const CliOutcome ledger = Run({"ledger", "show"});
+  EXPECT_THAT(ledger.text, AllOf(HasSubstr("job-1"), Not(HasSubstr("job-2"))));
+  EXPECT_EQ(Run({"ledger", "verify"}).code, 0);
+}
+
+TEST_F(StoryTest, ARunningCoordinatorIsUsedInsteadOfASecondOne) {
+  StartCoordinator();
+  EXPECT_EQ(AddDataset().code, 0);
+  const CliOutcome run = Run({"run", WriteSpec(3)});
+  EXPECT_EQ(run.code, 0) << run.text;
+  EXPECT_THAT(Run({"list"}).text, HasSubstr("SUCCEEDED"));
+  EXPECT_TRUE(std::filesystem::exists(state_dir_ + "/address")) << "it is not ours to end";
+}
+
+TEST_F(StoryTest, InterruptingAWatchDetachesAndTheJobGoesOn) {
+  StartCoordinator();
+  AddDataset();
+  ASSERT_EQ(Run({"submit", WriteSpec(100000)}).code, 0);
+  ASSERT_OK_AND_ASSIGN(CliWatch watch, Start({"watch", "job-1"}));
+  ASSERT_OK(watch.AwaitText("step "));
+  watch.Interrupt();
+  ASSERT_OK_AND_ASSIGN(const CliOutcome outcome, watch.Finish());
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.text, HasSubstr("job-1 keeps running; come back with: sotto watch job-1"));
+  EXPECT_THAT(Run({"get", "job-1"}).text, HasSubstr("RUNNING"));
+  EXPECT_EQ(Run({"wait", "job-1", "--timeout_seconds", "0.1"}).code, 5) << "it is still alive";
+  EXPECT_EQ(Run({"cancel", "job-1"}).code, 0);
+  EXPECT_EQ(Run({"wait", "job-1"}).code, 1);
+}
+
+TEST_F(StoryTest, AFollowedJobThatIsCancelledExitsWithOne) {
+  StartCoordinator();
+  AddDataset();
+  ASSERT_OK_AND_ASSIGN(CliWatch follow, Start({"submit", WriteSpec(100000), "--follow"}));
+  ASSERT_OK(follow.AwaitText("step "));
+  EXPECT_EQ(Run({"cancel", "job-1"}).code, 0);
+  ASSERT_OK_AND_ASSIGN(const CliOutcome outcome, follow.Finish());
+  EXPECT_EQ(outcome.code, 1) << outcome.text;
+  EXPECT_THAT(outcome.text, HasSubstr("cancelled"));
+}
+
+TEST_F(StoryTest, AWatchOutlivesItsCoordinator) {
+  StartCoordinator();
+  AddDataset();
+  ASSERT_OK_AND_ASSIGN(CliWatch follow,
+                       Start({"submit", WriteSpec(300), "--follow", "--output", "jsonl"}));
+  ASSERT_OK(follow.AwaitText("\"step\""));
+  coordinator_->Kill();
+  StartCoordinator();
+  ASSERT_OK_AND_ASSIGN(const CliOutcome outcome, follow.Finish());
+  EXPECT_EQ(outcome.code, 0) << outcome.text;
+  // Every event once, over both coordinators.
+  for (int sequence : {1, 2, 3, 100, 300}) {
+    const std::string field = absl::StrCat("\"sequence\":\"", sequence, "\"");
+    const size_t first = outcome.text.find(field);
+    ASSERT_NE(first, std::string::npos) << field;
+    EXPECT_EQ(outcome.text.find(field, first + 1), std::string::npos) << field;
+  }
+  EXPECT_THAT(outcome.text, HasSubstr("\"SUCCEEDED\""));
+}
+
+}  // namespace
+}  // namespace sotto::integration
