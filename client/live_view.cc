@@ -42,6 +42,11 @@ std::string Cut(const std::string& text, int columns) {
   return text;
 }
 
+int ColumnsOf(const std::string& text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
+
 std::string GradientNormText(const v1::StepReport& report) {
   if (report.corrected_gradient_norm() > 0) {
     return absl::StrFormat("grad %.3g", report.corrected_gradient_norm());
@@ -89,21 +94,19 @@ std::string LiveView::OnEvent(const v1::JobEvent& event) {
 std::string LiveView::OnStep(const v1::StepReport& report, absl::Time time) {
   losses_.push_back(report.has_raw() ? report.raw().mean_loss() : report.smoothed_mean_loss());
   if (losses_.size() > 1024) losses_.pop_front();
-  const std::string line = StepLine(report);
   if (options_.is_terminal) {
-    in_place_ = Cut(line, options_.width - 1);
+    in_place_ = TerminalLine(report);
     return absl::StrCat("\r", in_place_, "\x1b[K");
   }
   const bool is_last = report.step() + 1 == total_steps_;
   if (!is_last && time - last_printed_ < absl::Seconds(1)) return "";
   last_printed_ = time;
-  return line + "\n";
+  return StepLine(report) + "\n";
 }
 
 std::string LiveView::StepLine(const v1::StepReport& report) const {
   const int64_t done = report.step() + 1;
   std::string line = absl::StrFormat("step %d/%d", done, total_steps_);
-  if (options_.is_terminal) absl::StrAppend(&line, " ", Sparkline());
   absl::StrAppend(&line, "  ", LossText(report), "  ", GradientNormText(report));
   if (report.epsilon() > 0) absl::StrAppendFormat(&line, "  eps %.3f", report.epsilon());
   if (is_budgeted_)
@@ -115,8 +118,36 @@ std::string LiveView::StepLine(const v1::StepReport& report) const {
   return line;
 }
 
-std::string LiveView::Sparkline() const {
-  const int columns = std::min<int>(kSparklineColumns, losses_.size());
+std::string LiveView::ShortStepLine(const v1::StepReport& report) const {
+  const int64_t done = report.step() + 1;
+  std::string line = absl::StrFormat("step %d/%d ", done, total_steps_);
+  if (report.has_raw()) {
+    absl::StrAppendFormat(&line, "raw %.3g", report.raw().mean_loss());
+  } else {
+    absl::StrAppendFormat(&line, "loss %.3g±%.2g (%.3g)", report.noised_mean_loss(),
+                          report.mean_loss_standard_error(), report.smoothed_mean_loss());
+  }
+  absl::StrAppend(&line, " ", GradientNormText(report));
+  if (report.epsilon() > 0) absl::StrAppendFormat(&line, " eps %.3f", report.epsilon());
+  if (is_budgeted_) absl::StrAppendFormat(&line, " left %.3g", report.budget_left_epsilon());
+  if (report.steps_per_second() > 0) {
+    absl::StrAppendFormat(&line, " %.2g/s %s", report.steps_per_second(),
+                          DurationText((total_steps_ - done) / report.steps_per_second()));
+  }
+  return line;
+}
+
+std::string LiveView::TerminalLine(const v1::StepReport& report) const {
+  const int width = options_.width - 1;
+  std::string line = StepLine(report);
+  if (ColumnsOf(line) + 1 + kSparklineColumns > width) line = ShortStepLine(report);
+  const int left = width - ColumnsOf(line) - 1;
+  if (left > 0) absl::StrAppend(&line, " ", Sparkline(std::min(left, kSparklineColumns)));
+  return Cut(line, width);
+}
+
+std::string LiveView::Sparkline(int most_columns) const {
+  const int columns = std::min<int>(most_columns, losses_.size());
   double low = std::numeric_limits<double>::infinity();
   double high = -low;
   for (double loss : losses_) {

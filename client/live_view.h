@@ -41,7 +41,11 @@ class LiveView {
  private:
   std::string OnStep(const v1::StepReport& report, absl::Time time);
   std::string StepLine(const v1::StepReport& report) const;
-  std::string Sparkline() const;
+  // The same, abbreviated, for a terminal of 80 columns.
+  std::string ShortStepLine(const v1::StepReport& report) const;
+  // The line in place: the longest form that fits, and a sparkline in what is left.
+  std::string TerminalLine(const v1::StepReport& report) const;
+  std::string Sparkline(int most_columns) const;
   // A line that stays, above the line in place.
   std::string Line(const std::string& text);
 

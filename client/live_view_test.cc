@@ -87,6 +87,15 @@ TEST(LiveViewTest, OnATerminalTheLineIsOverwrittenAndNeverWraps) {
   EXPECT_EQ(characters, 1 + 29 + 3);  // "\r", the line, the escape sequence
 }
 
+TEST(LiveViewTest, EightyColumnsHoldEveryNumberAndASparkline) {
+  LiveView view = MakeView(/*is_terminal=*/true, /*width=*/80);
+  for (int step = 0; step < 9; ++step) view.OnEvent(MakeStep(step, step));
+  const std::string text = view.OnEvent(MakeStep(9, 9, 4.5));
+  EXPECT_THAT(text, StartsWith("\rstep 10/10 loss 4.5±0.05 (4.5) grad 0.125 eps 1.500 left 5.5 "
+                               "2/s 0s ▁▁▁"));
+  EXPECT_THAT(text, EndsWith("█\x1b[K"));
+}
+
 TEST(LiveViewTest, OtherEventsStayAboveTheLineInPlace) {
   LiveView view = MakeView(/*is_terminal=*/true);
   view.OnEvent(MakeStep(0, 0));
@@ -100,7 +109,7 @@ TEST(LiveViewTest, TheSparklineFollowsTheLossAndSurvivesNan) {
   LiveView view = MakeView(/*is_terminal=*/true);
   view.OnEvent(MakeStep(0, 0, 4));
   view.OnEvent(MakeStep(1, 1, 3));
-  EXPECT_THAT(view.OnEvent(MakeStep(2, 2, 2)), HasSubstr(" █▄▁ "));
+  EXPECT_THAT(view.OnEvent(MakeStep(2, 2, 2)), HasSubstr(" █▄▁"));
   EXPECT_THAT(view.OnEvent(MakeStep(3, 3, std::nan(""))), HasSubstr("?"));
 }
 
