@@ -69,7 +69,7 @@ void AddDataVerb(CLI::App& app, Context& context) {
   verb->add_option("--holdout", options->prepare.holdout,
                    "public token file for evaluation, split off the records");
   verb->add_option("--holdout_every", options->prepare.holdout_every,
-                   "every so-manieth record goes to the public file");
+                   "N: every Nth record goes to the public file");
   verb->callback([options, &context] { context.Finish(PrepareData(*options, context)); });
 }
 

@@ -1,6 +1,8 @@
 #include "client/prepare/prepare.h"
 
+#include <filesystem>
 #include <iterator>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +13,33 @@
 
 namespace sotto::client {
 namespace {
+
+bool IsSameFile(const std::string& one, const std::string& other) {
+  std::error_code error;
+  const auto resolved = [&](const std::string& path) {
+    return std::filesystem::weakly_canonical(std::filesystem::absolute(path, error), error);
+  };
+  return resolved(one) == resolved(other);
+}
+
+// A file that is written must be no other file of the same call: the second would replace it.
+absl::Status CheckPaths(const PrepareOptions& options) {
+  if (!options.holdout.empty() && IsSameFile(options.holdout, options.output)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--holdout and --out must be two files, but both are ", options.output));
+  }
+  for (const std::string& input : options.inputs) {
+    if (IsSameFile(input, options.output)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--out must not be an input, but is ", options.output));
+    }
+    if (!options.holdout.empty() && IsSameFile(input, options.holdout)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--holdout must not be an input, but is ", options.holdout));
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::Status CheckOptions(const PrepareOptions& options) {
   if (options.inputs.empty())
@@ -27,7 +56,7 @@ absl::Status CheckOptions(const PrepareOptions& options) {
   if ((options.holdout_every > 0) != !options.holdout.empty()) {
     return absl::InvalidArgumentError("--holdout and --holdout_every need each other");
   }
-  return absl::OkStatus();
+  return CheckPaths(options);
 }
 
 absl::StatusOr<std::vector<TextRecord>> ReadInputs(const PrepareOptions& options) {

@@ -163,5 +163,19 @@ TEST_F(PrepareTest, OptionsAreChecked) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("leaves no record")));
 }
 
+TEST_F(PrepareTest, NoFileOfTheCallReplacesAnother) {
+  const std::string input = Write("in", "a\nb\n");
+  PrepareOptions same_outputs = MakeOptions(input);
+  same_outputs.holdout_every = 2;
+  same_outputs.holdout = directory_ + "/./out.tokens";
+  EXPECT_THAT(Prepare(same_outputs),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("must be two files")));
+  PrepareOptions over_input = MakeOptions(input);
+  over_input.output = input;
+  EXPECT_THAT(Prepare(over_input),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("must not be an input")));
+  EXPECT_THAT(ReadFile(input), IsOkAndHolds("a\nb\n"));
+}
+
 }  // namespace
 }  // namespace sotto::client
