@@ -11,6 +11,7 @@
 #include "common/layout/execution_schedule.h"
 #include "common/layout/flat_layout.h"
 #include "common/layout/gradient_mode.h"
+#include "common/layout/memory.h"
 #include "common/spec/model_layout.h"
 
 namespace sotto::bench {
@@ -119,18 +120,19 @@ absl::StatusOr<v1::JobPlan> MakeModePlan(const ModeShape& shape, const std::stri
   return plan;
 }
 
-absl::StatusOr<layout::MemoryEstimate> PlannedMemory(const ModeShape& shape,
-                                                     const std::string& mode_name) {
+absl::StatusOr<int64_t> PlannedBytes(const ModeShape& shape, const std::string& mode_name) {
   ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(ModelOf(shape)));
   ASSIGN_OR_RETURN(const layout::FlatLayout layout, layout::FlatLayout::Create(model, 1));
   ASSIGN_OR_RETURN(const layout::UnitMode mode, ModeOf(mode_name));
-  return layout::EstimateMemory(model, layout,
-                                {.gathered_slots = kSlots,
-                                 .gradient_slots = kSlots,
-                                 .mode = mode,
-                                 .micro_batch_size = shape.examples,
-                                 .longest_length = shape.tokens,
-                                 .optimizer_states = 2});
+  const layout::MemoryEstimate estimate =
+      layout::EstimateMemory(model, layout,
+                             {.gathered_slots = kSlots,
+                              .gradient_slots = kSlots,
+                              .mode = mode,
+                              .micro_batch_size = shape.examples,
+                              .longest_length = shape.tokens,
+                              .optimizer_states = 2});
+  return estimate.total_bytes() - layout::kControlBytes;
 }
 
 absl::StatusOr<int64_t> NumParameters(const ModeShape& shape) {

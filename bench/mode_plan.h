@@ -6,7 +6,6 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "common/layout/memory.h"
 #include "proto/sotto/v1/plan.pb.h"
 
 namespace sotto::bench {
@@ -32,9 +31,9 @@ absl::StatusOr<v1::JobPlan> MakeModePlan(const ModeShape& shape, const std::stri
                                          const std::string& records_path,
                                          const std::string& records_sha256, double clip_norm);
 
-// What the plan of such a job would promise of its memory.
-absl::StatusOr<layout::MemoryEstimate> PlannedMemory(const ModeShape& shape,
-                                                     const std::string& mode);
+// Bytes that the plan of such a job would promise, less what only a worker with a coordinator
+// needs.
+absl::StatusOr<int64_t> PlannedBytes(const ModeShape& shape, const std::string& mode);
 
 // Scalars of the model.
 absl::StatusOr<int64_t> NumParameters(const ModeShape& shape);

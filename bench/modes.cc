@@ -125,8 +125,8 @@ absl::Status AddRows(const ModeShape& shape, const Settings& settings,
                           {"threads", shape.threads},
                           {"step_seconds", own.seconds},
                           {"step_cpu_seconds", own.cpu_seconds}};
-    ASSIGN_OR_RETURN(const layout::MemoryEstimate planned, PlannedMemory(shape, mode));
-    row["planned_bytes"] = planned.total_bytes();
+    ASSIGN_OR_RETURN(const int64_t planned_bytes, PlannedBytes(shape, mode));
+    row["planned_bytes"] = planned_bytes;
     if (const auto base = measured.find("no_dp"); base != measured.end()) {
       row["ratio_to_no_dp"] = MedianRatio(base->second.seconds, own.seconds);
       row["cpu_ratio_to_no_dp"] = MedianRatio(base->second.cpu_seconds, own.cpu_seconds);
@@ -138,7 +138,7 @@ absl::Status AddRows(const ModeShape& shape, const Settings& settings,
                shape.tokens, shape.examples, mode, row["tokens_per_s"].get<double>(),
                row.value("ratio_to_no_dp", std::nan("")),
                row.value("cpu_ratio_to_no_dp", std::nan("")), own.peak_bytes >> 20,
-               planned.total_bytes() >> 20)
+               planned_bytes >> 20)
         << std::endl;
     rows.push_back(std::move(row));
   }
