@@ -21,8 +21,8 @@ namespace sotto::api {
 // A cursor over the job's stored events; it holds one message at a time, so a watcher that never
 // reads costs one page.
 // 1. Begin() says whether the job is still live and reads the first page. 2. A page with events is
-// written; OnWriteDone reads the next. 3. With nothing left to read the stream is idle until Wake() or
-// Bookmark(). 4. The page that holds the terminal event is the last: its write is followed by
+// written; OnWriteDone reads the next. 3. With nothing left to read the stream is idle until Wake()
+// or Bookmark(). 4. The page that holds the terminal event is the last: its write is followed by
 // Finish(OK). 5. Close(), a cancelled call and a broken write end the stream too, after the write
 // in flight. 6. OnDone gives up the stream's reference to itself.
 //
