@@ -125,6 +125,11 @@ TEST_F(PosixLauncherTest, WorkerLeadsAGroupWithSignalsReset) {
   // Signals 32 and 33 belong to the C library, which ignores them until the program installs its
   // own handlers.
   constexpr char kOwnOfTheLibrary[] = "180000000";
+  // By the shell itself: while it starts a program it blocks all signals, which that program could
+  // see.
+  constexpr char kReadOwnSignals[] =
+      "while IFS= read -r line; do case $line in Sig[BI][lg]*) echo \"$line\";; esac; done "
+      "</proc/$$/status; cut -d' ' -f1,5 /proc/$$/stat";
   sigset_t blocked;
   sigemptyset(&blocked);
   sigaddset(&blocked, SIGTERM);
@@ -132,9 +137,7 @@ TEST_F(PosixLauncherTest, WorkerLeadsAGroupWithSignalsReset) {
   pthread_sigmask(SIG_BLOCK, &blocked, &before);
   const auto ignored = signal(SIGUSR2, SIG_IGN);
   ASSERT_OK_AND_ASSIGN(auto launcher,
-                       PosixLauncher::Create(Worker("grep -E 'Sig(Blk|Ign)' /proc/$$/status; "
-                                                    "cut -d' ' -f1,5 /proc/$$/stat"),
-                                             exits_.Callback()));
+                       PosixLauncher::Create(Worker(kReadOwnSignals), exits_.Callback()));
   ASSERT_OK_AND_ASSIGN(const auto processes, launcher->Launch(Request(/*world_size=*/1)));
   exits_.Await(1);
   signal(SIGUSR2, ignored);
