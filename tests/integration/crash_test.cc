@@ -132,7 +132,7 @@ TEST_F(CrashTest, WorkersAreKilledInTheMiddleOfACheckpoint) {
 
 TEST_F(CrashTest, SeveralKillsOfAnyKindInARow) {
   TinyJobOptions options;
-  options.steps = 300;
+  options.steps = 600;
   const std::string job = Submit(options);
   EventLog one(address(), job);
   EventLog other(address(), job);

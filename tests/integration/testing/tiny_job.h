@@ -18,7 +18,7 @@ absl::Status WriteTinyDataset(const std::string& path, int records = 64, int sal
 v1::RegisterDatasetRequest TinyDataset(const std::string& name, const std::string& path);
 
 struct TinyJobOptions {
-  int64_t steps = 200;
+  int64_t steps = 400;  // long enough for a kill to find it running, on a busy machine too
   int workers = 2;
   double crash_reserve = 1;
   int64_t checkpoint_every = 10;
