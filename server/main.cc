@@ -1,6 +1,7 @@
 // sotto-coordinator: flags only.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <cstdio>
 #include <memory>
@@ -31,6 +32,8 @@ sigset_t BlockEndSignals() {
 }
 
 int Serve(const Coordinator::Options& options, int address_fd) {
+  // State is its owner's alone: worker logs are raw. Workers inherit it.
+  umask(0077);
   const sigset_t signals = BlockEndSignals();
   SetLogFields({{"process", "coordinator"}});
   absl::StatusOr<std::unique_ptr<Coordinator>> coordinator = Coordinator::Start(options);

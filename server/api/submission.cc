@@ -107,8 +107,13 @@ absl::Status Submission::CheckEvaluationFile(const v1::JobPlan& plan) {
                      options_.datasets->FindContent((*file)->HexSha256(), std::move(done));
                    }));
   if (!registered.has_value()) return absl::OkStatus();
-  return violation(absl::StrCat("must be public, but its content is registered as dataset \"",
-                                *registered, "\""));
+  ASSIGN_OR_RETURN(const v1::Dataset dataset, WaitFor<absl::StatusOr<v1::Dataset>>([&](auto done) {
+                     options_.datasets->Get(*registered, std::move(done));
+                   }));
+  if (!dataset.budgeted()) return absl::OkStatus();
+  return violation(
+      absl::StrCat("must be public, but its content is registered with a budget, as dataset \"",
+                   *registered, "\""));
 }
 
 absl::StatusOr<v1::SubmitJobResponse> Submission::Validate(const v1::JobPlan& plan, bool steward) {

@@ -254,5 +254,31 @@ TEST_F(BadInputTest, NotPrivateJobsOnBudgetedDataNeedTheStewardFlag) {
               HasSubstr("--steward"));
 }
 
+TEST_F(BadInputTest, EvaluationIsOnDataWithoutABudget) {
+  AddNotes();
+  Expect(0, {"data", "prepare", folder_ + "/notes.txt", "--max_length", "16", "--out",
+             folder_ + "/public.tokens"});
+  Expect(0, {"dataset", "add", "public", folder_ + "/public.tokens", "--max_records", "300",
+             "--no_budget"});
+  const auto evaluate_on = [&](int code, const std::string& file) {
+    const std::string data =
+        absl::StrCat("data: {dataset: notes, public_evaluation_file: ", folder_, "/", file, "}");
+    return SubmitWith(code, "data: {dataset: notes}", data);
+  };
+  EXPECT_THAT(evaluate_on(2, "notes.tokens"),
+              AllOf(HasSubstr("data.public_evaluation_file"), HasSubstr("\"notes\"")));
+  EXPECT_THAT(evaluate_on(0, "public.tokens"), HasSubstr("job-1"));
+}
+
+TEST_F(BadInputTest, StateIsItsOwnersAlone) {
+  namespace fs = std::filesystem;
+  for (const char* name : {"/state", "/state/sotto.db"}) {
+    EXPECT_EQ(
+        fs::status(folder_ + name).permissions() & (fs::perms::group_all | fs::perms::others_all),
+        fs::perms::none)
+        << name;
+  }
+}
+
 }  // namespace
 }  // namespace sotto::integration
