@@ -121,9 +121,10 @@ absl::StatusOr<std::unique_ptr<CoordinatorProcess>> CoordinatorProcess::Start(
   pipe.write_end.Reset(fcntl(pipe.write_end.get(), F_DUPFD_CLOEXEC, kAddressFd + 1));
   if (!pipe.write_end.is_valid()) return absl::ErrnoToStatus(errno, "copying a pipe's end");
 
-  std::vector<std::string> arguments = {executable, absl::StrCat("--state_dir=", options.state_dir),
-                                        absl::StrCat("--address_fd=", kAddressFd),
-                                        "--on_exit=stop"};
+  std::vector<std::string> arguments = {
+      executable, absl::StrCat("--state_dir=", options.state_dir),
+      absl::StrCat("--address_fd=", kAddressFd),
+      options.stops_workers ? "--on_exit=stop" : "--on_exit=drain"};
   if (options.slots > 0) arguments.push_back(absl::StrCat("--slots=", options.slots));
   const std::string log_path = absl::StrCat(options.state_dir, "/coordinator.log");
   ASSIGN_OR_RETURN(const pid_t pid,

@@ -12,14 +12,14 @@
 
 namespace sotto::client {
 
-// Runs `sotto-coordinator` on a persistent state folder and stops it, with its workers, when
-// destroyed.
+// Runs `sotto-coordinator` on a persistent state folder and stops it when destroyed.
 class CoordinatorProcess {
  public:
   struct Options {
     std::string executable;  // unset: sotto-coordinator beside this program
     std::string state_dir;
-    int slots = 0;  // workers at once; 0: the coordinator's default
+    int slots = 0;               // workers at once; 0: the coordinator's default
+    bool stops_workers = false;  // when it ends; else they go on, for the next coordinator
   };
 
   // Returns once the coordinator listens. Its log goes to <state_dir>/coordinator.log. NOT_FOUND:
@@ -33,8 +33,8 @@ class CoordinatorProcess {
 
   const std::string& address() const { return address_; }
 
-  // Asks it to stop and waits: running jobs save a checkpoint and go on when the folder is used
-  // again.
+  // Asks it to stop and waits. Workers that it stops save a checkpoint; their jobs go on when the
+  // folder is used again.
   void Stop();
 
  private:

@@ -53,7 +53,16 @@ absl::StatusOr<Session> Context::ConnectToState() {
                                                                         : Connect();
 }
 
-absl::StatusOr<Session> Context::ConnectOrStart(int slots) {
+absl::StatusOr<Session> Context::ConnectOrStart() {
+  return ConnectOrStart({.state_dir = StateDir()});
+}
+
+absl::StatusOr<Session> Context::ConnectOrStartFor(int slots) {
+  return ConnectOrStart({.state_dir = StateDir(), .slots = slots, .stops_workers = true});
+}
+
+absl::StatusOr<Session> Context::ConnectOrStart(
+    const client::CoordinatorProcess::Options& options) {
   if (!address.empty()) return Connect();
   Session session;
   if (absl::StatusOr<std::string> published = PublishedAddress(StateDir()); published.ok()) {
@@ -64,9 +73,7 @@ absl::StatusOr<Session> Context::ConnectOrStart(int slots) {
       return session;
     }
   }
-  ASSIGN_OR_RETURN(session.process,
-                   client::CoordinatorProcess::Start(
-                       {.executable = "", .state_dir = StateDir(), .slots = slots}));
+  ASSIGN_OR_RETURN(session.process, client::CoordinatorProcess::Start(options));
   ASSIGN_OR_RETURN(session.client,
                    client::JobClient::Connect(session.process->address(), kConnectTimeout));
   return session;

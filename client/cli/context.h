@@ -49,14 +49,19 @@ struct Context {
   // Connect elsewhere.
   absl::StatusOr<Session> ConnectToState();
   // The same, but starts a coordinator on the state folder when none runs there and no address was
-  // given.
-  absl::StatusOr<Session> ConnectOrStart(int slots = 0);
+  // given. It leaves workers that it finds running as they are.
+  absl::StatusOr<Session> ConnectOrStart();
+  // ConnectOrStart for a job of `slots` workers, which end with the coordinator that was started.
+  absl::StatusOr<Session> ConnectOrStartFor(int slots);
 
   bool IsMachineReadable() const { return output != OutputFormat::kTable; }
   // Writes `message` as JSON: indented for kJson, on one line for kJsonl.
   void PrintJson(const google::protobuf::Message& message);
 
   std::string StateDir() const;
+
+ private:
+  absl::StatusOr<Session> ConnectOrStart(const client::CoordinatorProcess::Options& options);
 };
 
 // One line of JSON; fields have their proto names, unset ones are written.

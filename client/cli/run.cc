@@ -22,7 +22,7 @@ absl::Status Run(const RunOptions& options, Context& context) {
   ASSIGN_OR_RETURN(*request.mutable_spec(), ReadJobSpec(options.path));
   request.set_request_id(options.request_id);
   request.set_steward(options.steward);
-  ASSIGN_OR_RETURN(Session session, context.ConnectOrStart(request.spec().workers().count()));
+  ASSIGN_OR_RETURN(Session session, context.ConnectOrStartFor(request.spec().workers().count()));
   ASSIGN_OR_RETURN(const v1::SubmitJobResponse response, session.client->Submit(request));
   return Follow({.id = response.job().id(), .cancels_on_interrupt = true}, session, context);
 }
