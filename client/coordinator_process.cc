@@ -52,7 +52,10 @@ std::string LastMessage(const std::string& log_path) {
 
 absl::Status MakeDirectories(const std::string& path) {
   std::error_code error;
-  std::filesystem::create_directories(path, error);
+  // Only its owner may look into a new one; one that is there keeps its mode.
+  if (std::filesystem::create_directories(path, error)) {
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all, error);
+  }
   if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat("state folder ", path));
   return absl::OkStatus();
 }
@@ -123,7 +126,7 @@ absl::StatusOr<std::unique_ptr<CoordinatorProcess>> CoordinatorProcess::Start(
 
   std::vector<std::string> arguments = {
       executable, absl::StrCat("--state_dir=", options.state_dir),
-      absl::StrCat("--address_fd=", kAddressFd),
+      absl::StrCat("--address_fd=", kAddressFd), "--end_with_parent",
       options.stops_workers ? "--on_exit=stop" : "--on_exit=drain"};
   if (options.slots > 0) arguments.push_back(absl::StrCat("--slots=", options.slots));
   const std::string log_path = absl::StrCat(options.state_dir, "/coordinator.log");

@@ -1,6 +1,7 @@
 // sotto-coordinator: flags only.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -31,10 +32,11 @@ sigset_t BlockEndSignals() {
   return signals;
 }
 
-int Serve(const Coordinator::Options& options, int address_fd) {
+int Serve(const Coordinator::Options& options, int address_fd, bool end_with_parent) {
   // State is its owner's alone: worker logs are raw. Workers inherit it.
   umask(0077);
   const sigset_t signals = BlockEndSignals();
+  if (end_with_parent) prctl(PR_SET_PDEATHSIG, SIGTERM);
   SetLogFields({{"process", "coordinator"}});
   absl::StatusOr<std::unique_ptr<Coordinator>> coordinator = Coordinator::Start(options);
   if (!coordinator.ok()) {
@@ -46,7 +48,11 @@ int Serve(const Coordinator::Options& options, int address_fd) {
     const UniqueFd address(address_fd);
     const absl::Status written =
         WriteAll(address.get(), absl::StrCat((*coordinator)->addresses().front(), "\n"));
-    if (!written.ok()) SOTTO_LOG(WARNING) << "cannot tell the address: " << written;
+    if (!written.ok()) {
+      SOTTO_LOG(WARNING) << "cannot tell the address: " << written;
+      // The parent ended before prctl was called.
+      if (end_with_parent) raise(SIGTERM);
+    }
   }
   int signal = 0;
   sigwait(&signals, &signal);
@@ -76,6 +82,9 @@ int Main(int argc, char** argv) {
                  "unset: sotto-worker beside this program");
   app.add_option("--address_fd", address_fd,
                  "descriptor that gets the address as a line, then is closed");
+  bool end_with_parent = false;
+  app.add_flag("--end_with_parent", end_with_parent,
+               "end, as on SIGTERM, when the process that started this one ends");
   app.add_option("--on_exit", on_exit,
                  "what SIGTERM does to workers: drain leaves them running, stop ends them")
       ->check(CLI::IsMember({"drain", "stop"}));
@@ -90,7 +99,7 @@ int Main(int argc, char** argv) {
   }
   options.on_exit = on_exit == "stop" ? OnExit::kStop : OnExit::kDrain;
   options.reattach_grace = absl::Seconds(reattach_seconds);
-  return Serve(options, address_fd);
+  return Serve(options, address_fd, end_with_parent);
 }
 
 }  // namespace

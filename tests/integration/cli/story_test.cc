@@ -1,9 +1,13 @@
 // What users do with jobs that run: exit codes, detaching, coordinators that come with a command.
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/fd.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
 #include "gmock/gmock.h"
@@ -130,6 +134,18 @@ TEST_F(StoryTest, AWatchOutlivesItsCoordinator) {
     EXPECT_EQ(outcome.text.find(field, first + 1), std::string::npos) << field;
   }
   EXPECT_THAT(outcome.text, HasSubstr("\"SUCCEEDED\""));
+}
+
+TEST_F(StoryTest, AClientThatIsKilledTakesItsCoordinatorAlong) {
+  AddDataset();
+  {
+    ASSERT_OK_AND_ASSIGN(CliWatch run, Start({"run", WriteSpec(100000)}));
+    ASSERT_OK(run.AwaitText("step "));
+  }  // Killed: nothing of the client runs any more.
+  const UniqueFd lock(open((state_dir_ + "/lock").c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(lock.is_valid());
+  EXPECT_EQ(flock(lock.get(), LOCK_EX), 0) << "waits until the coordinator has ended";
+  EXPECT_FALSE(std::filesystem::exists(state_dir_ + "/address"));
 }
 
 }  // namespace
