@@ -19,7 +19,9 @@ _GENERATED_COPTS = [
 
 def sotto_cc_library(name, copts = [], **kwargs):
     """cc_library with the project's options."""
-    native.cc_library(name = name, copts = _COPTS + copts, **kwargs)
+
+    # Archives only: shared ones would compile everything a second time, as position-independent code.
+    native.cc_library(name = name, copts = _COPTS + copts, linkstatic = True, **kwargs)
 
 def sotto_cc_binary(name, copts = [], **kwargs):
     """cc_binary with the project's options."""
@@ -120,6 +122,7 @@ def _generated_library(name, srcs, proto_deps, grpc, cc_deps, visibility, teston
         srcs = [":" + name + "_srcs"],
         hdrs = [":" + name + "_hdrs"],
         copts = _GENERATED_COPTS,
+        linkstatic = True,
         deps = proto_deps + cc_deps,
         testonly = testonly,
         visibility = visibility,

@@ -150,6 +150,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, AutogradTest,
 }  // namespace sotto::equivalence
 
 int main(int argc, char** argv) {
-  at::set_num_threads(1);  // Tensors of a few hundred elements: threads would only wait for each other.
+  at::set_num_threads(
+      1);  // Tensors of a few hundred elements: threads would only wait for each other.
   return sotto::comm::RankTestMain(argc, argv);
 }

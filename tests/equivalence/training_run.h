@@ -29,7 +29,7 @@ struct RunOptions {
   int32_t layers = 3;
   int32_t heads = 2;
   int32_t vocabulary_size = 29;
-  int32_t max_length = 12;  // of the model and the records, divisible by 3
+  int32_t max_length = 12;   // of the model and the records, divisible by 3
   bool score_tokens = true;  // false: no token counts in any loss
   uint64_t seed = 99;
 };
