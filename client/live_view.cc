@@ -131,7 +131,7 @@ std::string LiveView::ShortStepLine(const v1::StepReport& report) const {
   if (report.epsilon() > 0) absl::StrAppendFormat(&line, " eps %.3f", report.epsilon());
   if (is_budgeted_) absl::StrAppendFormat(&line, " left %.3g", report.budget_left_epsilon());
   if (report.steps_per_second() > 0) {
-    absl::StrAppendFormat(&line, " %.2g/s %s", report.steps_per_second(),
+    absl::StrAppendFormat(&line, " %.3g/s %s", report.steps_per_second(),
                           DurationText((total_steps_ - done) / report.steps_per_second()));
   }
   return line;
