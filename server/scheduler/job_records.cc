@@ -74,7 +74,7 @@ void JobRecords::Admit(AdmitRequest request, absl::Time now,
       },
       [admission, done = std::move(done)](const absl::Status& status) {
         if (!status.ok()) return done(status);
-        if (!admission->refusal.ok()) return done(admission->refusal);
+        if (!admission->refusal.ok()) return done(std::move(admission->refusal));
         done(std::move(admission->result));
       });
 }

@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/scheduler/testing/answer.h"
 #include "server/scheduler/testing/scheduler_fixture.h"
 
 namespace sotto::scheduler {
@@ -168,22 +168,13 @@ TEST_F(JobSchedulerRecoveryTest, FailedLaunchIsTriedAgain) {
 
 TEST_F(JobSchedulerRecoveryTest, ThreadAnswersWithoutBeingDriven) {
   scheduler_->Start();
-  absl::Notification admitted;
-  absl::StatusOr<AdmitResult> result = absl::UnknownError("no answer");
   // More ranks than slots, as after a restart with fewer slots: it stays in the queue.
-  scheduler_->Admit({MakePlan(40, 3), ""}, [&](auto answer) {
-    result = std::move(answer);
-    admitted.Notify();
-  });
-  admitted.WaitForNotification();
-  ASSERT_OK(result);
-  absl::Notification cancelled;
-  absl::StatusOr<v1::Job> job = absl::UnknownError("no answer");
-  scheduler_->Cancel(result->job.id(), [&](auto answer) {
-    job = std::move(answer);
-    cancelled.Notify();
-  });
-  cancelled.WaitForNotification();
+  Answer<absl::StatusOr<AdmitResult>> admitted;
+  scheduler_->Admit({MakePlan(40, 3), ""}, [&](auto given) { admitted.Set(std::move(given)); });
+  ASSERT_OK_AND_ASSIGN(const AdmitResult result, admitted.Await());
+  Answer<absl::StatusOr<v1::Job>> cancelled;
+  scheduler_->Cancel(result.job.id(), [&](auto given) { cancelled.Set(std::move(given)); });
+  const absl::StatusOr<v1::Job> job = cancelled.Await();
   ASSERT_OK(job);
   EXPECT_EQ(job->state(), v1::CANCELLED);
 }

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "common/base/clock.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
@@ -24,6 +23,7 @@
 #include "server/ledger/ledger_schema.h"
 #include "server/ledger/sqlite_ledger.h"
 #include "server/scheduler/job_scheduler.h"
+#include "server/scheduler/testing/answer.h"
 #include "server/store/job_store_schema.h"
 #include "server/store/sqlite_job_store.h"
 
@@ -146,14 +146,11 @@ class SchedulerFixture : public ::testing::Test {
   }
 
   absl::StatusOr<AdmitResult> Admit(v1::JobPlan plan, std::string request_id = "") {
-    absl::Notification done;
-    absl::StatusOr<AdmitResult> result = absl::UnknownError("no answer");
-    scheduler_->Admit({std::move(plan), std::move(request_id)}, [&](auto answer) {
-      result = std::move(answer);
-      done.Notify();
-    });
+    Answer<absl::StatusOr<AdmitResult>> answer;
+    scheduler_->Admit({std::move(plan), std::move(request_id)},
+                      [&](auto given) { answer.Set(std::move(given)); });
     Pump();
-    done.WaitForNotification();
+    absl::StatusOr<AdmitResult> result = answer.Await();
     Pump();
     return result;
   }
