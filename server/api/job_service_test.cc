@@ -250,9 +250,27 @@ TEST_F(JobServiceTest, TheEvaluationFileMustBePublicAndWhole) {
   v1::Dataset registered;
   registered.set_name("private");
   registered.set_sha256(sha256);
+  registered.set_budgeted(true);
   datasets_.Put(registered);
   file = path;
-  EXPECT_THAT(Submit(request).error_message(), HasSubstr("registered as dataset \"private\""));
+  EXPECT_THAT(Submit(request).error_message(),
+              HasSubstr("registered with a budget, as dataset \"private\""));
+}
+
+TEST_F(JobServiceTest, RegisteredDataWithoutABudgetMayBeTheEvaluationFile) {
+  const std::string path = folder_ + "/public.tokens";
+  auto writer = dataset::TokenFileWriter::Create(path, {.max_length = 64});
+  ASSERT_OK(writer);
+  const std::vector<int32_t> tokens = {4, 5};
+  ASSERT_OK(writer->Add(tokens, {}));
+  v1::Dataset registered;
+  registered.set_name("open");
+  ASSERT_OK_AND_ASSIGN(*registered.mutable_sha256(), writer->Finish());
+  datasets_.Put(registered);
+  v1::SubmitJobRequest request = MakeRequest();
+  request.mutable_spec()->mutable_data()->set_public_evaluation_file(path);
+  const grpc::Status status = Submit(request);
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 }  // namespace
