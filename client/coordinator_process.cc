@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/executable.h"
 #include "common/base/fd.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
@@ -28,12 +29,6 @@ namespace sotto::client {
 namespace {
 
 constexpr int kAddressFd = 3;
-
-std::string BesideThisProgram(const std::string& name) {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  return (self.parent_path() / name).string();
-}
 
 // The message of the last line of a log of JSON lines.
 std::string LastMessage(const std::string& log_path) {
@@ -117,7 +112,7 @@ std::string ReadAddress(int fd) {
 absl::StatusOr<std::unique_ptr<CoordinatorProcess>> CoordinatorProcess::Start(
     const Options& options) {
   const std::string executable =
-      options.executable.empty() ? BesideThisProgram("sotto-coordinator") : options.executable;
+      options.executable.empty() ? BesideThisExecutable("sotto-coordinator") : options.executable;
   RETURN_IF_ERROR(MakeDirectories(options.state_dir));
   ASSIGN_OR_RETURN(Pipe pipe, MakePipe());
   // A copy away from kAddressFd: dup2 onto itself would keep O_CLOEXEC.

@@ -12,8 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/clock.h"
+#include "common/base/executable.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
+#include "common/base/version.h"
 #include "server/api/server.h"
 #include "server/database/database.h"
 #include "server/database/state_directory.h"
@@ -30,7 +32,6 @@
 namespace sotto {
 namespace {
 
-constexpr char kVersion[] = "0.1.0";
 constexpr char kUnix[] = "unix:";
 constexpr absl::Duration kDrainGrace = absl::Seconds(5);
 constexpr absl::Duration kStopGrace =
@@ -45,12 +46,6 @@ planning::HostFacts FactsOfThisHost(int slots) {
   struct sysinfo info;
   if (sysinfo(&info) == 0) facts.memory_bytes = static_cast<int64_t>(info.totalram) * info.mem_unit;
   return facts;
-}
-
-std::string WorkerBesideThisExecutable() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  return (self.parent_path() / "sotto-worker").string();
 }
 
 }  // namespace
@@ -121,7 +116,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& o
   scheduling.store = parts->jobs.get();
   scheduling.ledger = parts->ledger.get();
   const std::string worker =
-      options.worker_binary.empty() ? WorkerBesideThisExecutable() : options.worker_binary;
+      options.worker_binary.empty() ? BesideThisExecutable("sotto-worker") : options.worker_binary;
   scheduling.make_launcher = [worker](launcher::Launcher::ExitCallback on_exit)
       -> absl::StatusOr<std::unique_ptr<launcher::Launcher>> {
     return launcher::PosixLauncher::Create(worker, std::move(on_exit));

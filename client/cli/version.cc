@@ -1,12 +1,11 @@
 // sotto version: of this program and, when one runs, of the coordinator.
+#include "common/base/version.h"
 #include "CLI/CLI.hpp"
 #include "client/cli/verbs.h"
 #include "nlohmann/json.hpp"
 
 namespace sotto::cli {
 namespace {
-
-constexpr char kVersion[] = "0.1.0";
 
 void Version(Context& context) {
   std::string coordinator;

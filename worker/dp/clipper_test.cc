@@ -37,7 +37,9 @@ TEST(ComputeCoefficientsTest, FactorsNeverExceedTheBound) {
         ComputeCoefficients(at::full({1}, norm_sq, at::kDouble), at::ones({1}), 0.7);
     const double kept = c.values_B[0].item<float>() * std::sqrt(norm_sq);
     ASSERT_LE(kept, 0.7 * (1 + 1e-15)) << norm_sq;
-    if (norm_sq > 0.49) ASSERT_GE(kept, 0.7 * (1 - 0x1p-22)) << norm_sq;
+    if (norm_sq > 0.49) {
+      ASSERT_GE(kept, 0.7 * (1 - 0x1p-22)) << norm_sq;
+    }
   }
 }
 
