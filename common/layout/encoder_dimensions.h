@@ -1,0 +1,24 @@
+#ifndef SOTTO_COMMON_LAYOUT_ENCODER_DIMENSIONS_H_
+#define SOTTO_COMMON_LAYOUT_ENCODER_DIMENSIONS_H_
+
+#include <cstdint>
+
+namespace sotto::layout {
+
+struct EncoderDimensions {
+  int64_t vocabulary_size = 0;
+  int64_t width = 0;  // d, divisible by heads
+  int64_t layers = 0;
+  int64_t heads = 0;
+  int64_t hidden = 0;      // of the MLP
+  int64_t max_length = 0;  // learned positions
+  int64_t classes = 0;
+  double layer_norm_epsilon = 1e-5;
+  double init_stddev = 0.02;
+
+  friend bool operator==(const EncoderDimensions&, const EncoderDimensions&) = default;
+};
+
+}  // namespace sotto::layout
+
+#endif  // SOTTO_COMMON_LAYOUT_ENCODER_DIMENSIONS_H_
