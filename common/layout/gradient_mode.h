@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "absl/strings/string_view.h"
+#include "common/layout/strategy.h"
 
 namespace sotto::layout {
 
@@ -47,20 +48,79 @@ struct UnitMode {
 struct NamedMode {
   absl::string_view name;
   UnitMode mode;
+  // Set by the older names alone: the strategy that the name implies. Another one in the same spec
+  // is a contradiction.
+  std::optional<Strategy> strategy;
 };
 
-inline constexpr std::array<NamedMode, 3> kGradientModes = {{
-    {"no_dp", {Norm::kNone, When::kNever, Kept::kNothing}},
-    {"flash", {Norm::kTiled, When::kAfterLayer, Kept::kActivations}},
-    {"per_example", {Norm::kFromGradient, When::kInLayer, Kept::kExampleGrads}},
+inline constexpr std::array<NamedMode, 8> kGradientModes = {{
+    {"no_dp", {Norm::kNone, When::kNever, Kept::kNothing}, std::nullopt},
+    {"ghost", {Norm::kGram, When::kAfterLayer, Kept::kActivations}, std::nullopt},
+    {"ghost_bk", {Norm::kGram, When::kAfterLayer, Kept::kOutputGrads}, std::nullopt},
+    {"flash", {Norm::kTiled, When::kAfterLayer, Kept::kActivations}, std::nullopt},
+    {"flash_bk", {Norm::kTiled, When::kAfterLayer, Kept::kOutputGrads}, std::nullopt},
+    {"flash_fuse", {Norm::kTiled, When::kInLayer, Kept::kActivations}, std::nullopt},
+    {"flash_fuse_bk", {Norm::kTiled, When::kInLayer, Kept::kOutputGrads}, std::nullopt},
+    {"per_example", {Norm::kFromGradient, When::kInLayer, Kept::kExampleGrads}, std::nullopt},
 }};
 
-// The mode of this name; nothing for a name that is not in the table.
-inline std::optional<UnitMode> FindMode(absl::string_view name) {
+// Names that other systems' users know: the same modes, with FULL_SHARD.
+inline constexpr std::array<NamedMode, 6> kModeAliases = {{
+    {"ghost_fsdp",
+     {Norm::kGram, When::kAfterLayer, Kept::kActivations},
+     std::optional<Strategy>(Strategy::kFullShard)},
+    {"ghost_fsdp_bk",
+     {Norm::kGram, When::kAfterLayer, Kept::kOutputGrads},
+     std::optional<Strategy>(Strategy::kFullShard)},
+    {"flash_fsdp",
+     {Norm::kTiled, When::kAfterLayer, Kept::kActivations},
+     std::optional<Strategy>(Strategy::kFullShard)},
+    {"flash_fsdp_bk",
+     {Norm::kTiled, When::kAfterLayer, Kept::kOutputGrads},
+     std::optional<Strategy>(Strategy::kFullShard)},
+    {"flash_fsdp_fuse",
+     {Norm::kTiled, When::kInLayer, Kept::kActivations},
+     std::optional<Strategy>(Strategy::kFullShard)},
+    {"flash_fsdp_fuse_bk",
+     {Norm::kTiled, When::kInLayer, Kept::kOutputGrads},
+     std::optional<Strategy>(Strategy::kFullShard)},
+}};
+
+// The name that lets planning choose a mode for every layer (common/layout/mode_choice.h). It
+// stands for no UnitMode of its own.
+inline constexpr absl::string_view kAutomaticMode = "auto";
+
+inline bool IsAutomatic(absl::string_view name) { return name == kAutomaticMode; }
+
+// The entry of this name or alias; nothing for a name that is in neither table.
+inline std::optional<NamedMode> FindNamedMode(absl::string_view name) {
   for (const NamedMode& entry : kGradientModes) {
-    if (entry.name == name) return entry.mode;
+    if (entry.name == name) return entry;
+  }
+  for (const NamedMode& entry : kModeAliases) {
+    if (entry.name == name) return entry;
   }
   return std::nullopt;
+}
+
+// The mode of this name or alias.
+inline std::optional<UnitMode> FindMode(absl::string_view name) {
+  const std::optional<NamedMode> entry = FindNamedMode(name);
+  if (!entry.has_value()) return std::nullopt;
+  return entry->mode;
+}
+
+// The same mode with its norms taken after the whole backward pass. A mode without norms stays
+// what it is.
+constexpr UnitMode WithDeferredNorms(UnitMode mode) {
+  if (mode.norm != Norm::kNone) mode.when = When::kAfterBackward;
+  return mode;
+}
+
+// One backward pass, with coefficients applied to what was held. Layers of one model may mix the
+// two one-pass kinds; every other kind is the whole model's.
+constexpr bool IsOnePass(Kept kept) {
+  return kept == Kept::kOutputGrads || kept == Kept::kExampleGrads;
 }
 
 }  // namespace sotto::layout

@@ -66,10 +66,12 @@ v1::UnitMode ModeMessage(const layout::UnitMode& mode) {
 
 absl::StatusOr<layout::UnitMode> ModeOf(const v1::UnitMode& message) {
   for (const layout::NamedMode& named : layout::kGradientModes) {
-    const v1::UnitMode entry = ModeMessage(named.mode);
-    if (entry.norm() == message.norm() && entry.when() == message.when() &&
-        entry.kept() == message.kept()) {
-      return named.mode;
+    for (const layout::UnitMode& mode : {named.mode, layout::WithDeferredNorms(named.mode)}) {
+      const v1::UnitMode entry = ModeMessage(mode);
+      if (entry.norm() == message.norm() && entry.when() == message.when() &&
+          entry.kept() == message.kept()) {
+        return mode;
+      }
     }
   }
   return absl::InvalidArgumentError(

@@ -52,6 +52,8 @@ TEST(DescribeModelTest, RefusesWhatIsNoModel) {
 TEST(ModeMessageTest, EveryModeOfTheTableComesBack) {
   for (const layout::NamedMode& named : layout::kGradientModes) {
     EXPECT_THAT(ModeOf(ModeMessage(named.mode)), IsOkAndHolds(named.mode)) << named.name;
+    const layout::UnitMode deferred = layout::WithDeferredNorms(named.mode);
+    EXPECT_THAT(ModeOf(ModeMessage(deferred)), IsOkAndHolds(deferred)) << named.name;
   }
 }
 
