@@ -1,0 +1,35 @@
+#include "tools/check/program.h"
+
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "common/base/log.h"
+#include "tools/check/command.h"
+#include "tools/check/modes_command.h"
+#include "tools/check/world_command.h"
+
+namespace sotto::check {
+
+int RunProgram(int argc, char** argv) {
+  CLI::App app(
+      "Checks what sotto computes: gradient modes, models and world sizes against one another.\n"
+      "Exit code 0: everything agrees; 1: something differs; 2: the check could not run.",
+      "sotto-check");
+  app.require_subcommand(1);
+  const std::vector<Command> commands = {
+      AddModesCommand(app),
+      AddWorldCommand(app),
+  };
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kAgrees : kFailed;
+  }
+  SetMinLogSeverity(LogSeverity::kWARNING);
+  for (const Command& command : commands) {
+    if (command.app->parsed()) return command.run();
+  }
+  return kFailed;
+}
+
+}  // namespace sotto::check
