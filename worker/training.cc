@@ -5,18 +5,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
-#include "common/crypto/sha256.h"
-#include "common/dataset/token_file.h"
 #include "common/layout/execution_schedule.h"
 #include "common/spec/model_layout.h"
 #include "worker/data/record_loader.h"
 #include "worker/dp/gradient_pass.h"
-#include "worker/dp/mechanism.h"
-#include "worker/dp/sampler.h"
 #include "worker/fsdp/sharded_parameters.h"
 #include "worker/models/model.h"
-#include "worker/optim/adamw.h"
-#include "worker/optim/sgd.h"
+#include "worker/plan_files.h"
+#include "worker/plan_manifest.h"
+#include "worker/plan_optimizer.h"
+#include "worker/plan_privacy.h"
+#include "worker/plan_sharding.h"
 #include "worker/train/agreement.h"
 #include "worker/train/evaluator.h"
 #include "worker/train/executor.h"
@@ -30,126 +29,6 @@ namespace {
 
 using train::FailureReason;
 using train::WithFailureReason;
-
-absl::Status CheckVocabulary(const dataset::TokenFile& file, absl::string_view which,
-                             int64_t vocabulary_size) {
-  if (file.header().vocabulary_size <= vocabulary_size) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the ", which, "'s vocabulary has ", file.header().vocabulary_size,
-                   " tokens, but the model's only ", vocabulary_size));
-}
-
-absl::StatusOr<std::unique_ptr<dataset::TokenFile>> OpenDataset(const v1::JobPlan& plan,
-                                                                int64_t vocabulary_size) {
-  ASSIGN_OR_RETURN(std::unique_ptr<dataset::TokenFile> file,
-                   dataset::TokenFile::Open(plan.dataset().path()));
-  RETURN_IF_ERROR(
-      dataset::CheckRegistered(*file, plan.dataset().sha256(), plan.dataset().max_records()));
-  RETURN_IF_ERROR(CheckVocabulary(*file, "dataset", vocabulary_size));
-  return file;
-}
-
-// Null when the plan names none.
-absl::StatusOr<std::unique_ptr<dataset::TokenFile>> OpenEvaluation(const v1::JobPlan& plan,
-                                                                   int64_t vocabulary_size) {
-  const std::string& path = plan.spec().data().public_evaluation_file();
-  if (path.empty()) return std::unique_ptr<dataset::TokenFile>();
-  ASSIGN_OR_RETURN(std::unique_ptr<dataset::TokenFile> file, dataset::TokenFile::Open(path));
-  RETURN_IF_ERROR(file->Validate(dataset::TokenFile::Audience::kSteward));  // It is public.
-  RETURN_IF_ERROR(CheckVocabulary(*file, "evaluation file", vocabulary_size));
-  return file;
-}
-
-layout::ScheduleOptions ScheduleOptionsOf(const v1::JobPlan& plan,
-                                          const layout::ModelDescription& model,
-                                          const layout::UnitMode& mode) {
-  return {.stages = model.stages,
-          .kept = mode.kept,
-          .gathered_slots = plan.sharding().gathered_slots(),
-          .gradient_slots = plan.sharding().gradient_slots()};
-}
-
-// What the plan says of sharding must be what this worker makes of it.
-absl::Status CheckSharding(const v1::ShardingPlan& plan, const layout::FlatLayout& layout,
-                           const layout::ScheduleOptions& schedule) {
-  if (plan.units_size() != layout.num_units()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the plan has ", plan.units_size(), " units, but the model ", layout.num_units()));
-  }
-  for (int unit = 0; unit < layout.num_units(); ++unit) {
-    if (plan.units(unit).padded_elements() == layout.unit(unit).padded_elements) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("unit ", plan.units(unit).name(), " has ", plan.units(unit).padded_elements(),
-                     " elements in the plan, but ", layout.unit(unit).padded_elements, " here"));
-  }
-  ASSIGN_OR_RETURN(const std::string text, layout::CanonicalScheduleText(schedule));
-  if (crypto::HexSha256(text) == plan.schedule_hash()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      "the plan's schedule_hash is not that of this worker's schedule");
-}
-
-std::vector<optim::ParameterShard> ParameterShards(const fsdp::ShardedParameters& parameters,
-                                                   int rank) {
-  std::vector<optim::ParameterShard> shards;
-  for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
-    optim::ParameterShard shard{.values = parameters.MasterShard(unit)};
-    for (const layout::Interval& decays :
-         parameters.layout().DecayIntervals(parameters.model(), unit, rank)) {
-      shard.decayed.push_back({decays.begin, decays.end});
-    }
-    shards.push_back(std::move(shard));
-  }
-  return shards;
-}
-
-std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::OptimizerSpec& spec,
-                                                std::vector<optim::ParameterShard> shards) {
-  if (spec.has_sgd()) {
-    return std::make_unique<optim::Sgd>(
-        optim::Sgd::Options{.momentum = spec.sgd().momentum(),
-                            .weight_decay = spec.sgd().weight_decay()},
-        std::move(shards));
-  }
-  optim::AdamW::Options options;
-  if (spec.adamw().has_beta1()) options.beta1 = spec.adamw().beta1();
-  if (spec.adamw().has_beta2()) options.beta2 = spec.adamw().beta2();
-  if (spec.adamw().has_epsilon()) options.epsilon = spec.adamw().epsilon();
-  options.weight_decay = spec.adamw().weight_decay();
-  return std::make_unique<optim::AdamW>(options, std::move(shards));
-}
-
-optim::LearningRateSchedule::Options LearningRateOptions(const v1::JobPlan& plan) {
-  const v1::LearningRateSpec& spec = plan.spec().train().learning_rate();
-  return {.peak = spec.peak(),
-          .warmup_steps = spec.warmup_steps(),
-          .total_steps = plan.train().steps(),
-          .decay = spec.has_cosine() ? optim::LearningRateSchedule::Decay::kCosine
-                                     : optim::LearningRateSchedule::Decay::kConstant,
-          .final_fraction = spec.cosine().final_fraction()};
-}
-
-v1::CheckpointManifest ManifestOf(const Training::Options& options,
-                                  const layout::ModelDescription& model,
-                                  const layout::FlatLayout& layout,
-                                  const optim::Optimizer& optimizer) {
-  v1::CheckpointManifest manifest;
-  manifest.set_job(options.job);
-  manifest.set_attempt(options.attempt);
-  *manifest.mutable_model() = options.plan.spec().model();
-  manifest.set_optimizer(optimizer.name());
-  for (int unit = 0; unit < layout.num_units(); ++unit) {
-    v1::CheckpointUnit& message = *manifest.add_units();
-    message.set_name(model.units[unit].name);
-    message.set_padded_elements(layout.unit(unit).padded_elements);
-    for (size_t i = 0; i < model.units[unit].parameters.size(); ++i) {
-      v1::CheckpointTensor& tensor = *message.add_tensors();
-      tensor.set_name(model.units[unit].parameters[i].name);
-      for (int64_t extent : model.units[unit].parameters[i].shape) tensor.add_shape(extent);
-      tensor.set_offset(layout.unit(unit).parameters[i].offset);
-    }
-  }
-  return manifest;
-}
 
 // Micro-batches of a full batch over all ranks, in the longest bucket or spread: every bucket may
 // hold one that is not full.
@@ -260,28 +139,9 @@ absl::Status Training::Assembly::BuildModel() {
 }
 
 absl::Status Training::Assembly::BuildPrivacy(crypto::Secret secret) {
-  const v1::PrivacyPlan& privacy = plan().privacy();
-  ASSIGN_OR_RETURN(dp::PoissonSampler sampler,
-                   dp::PoissonSampler::Create({.secret = secret.Clone(),
-                                               .max_records = plan().dataset().max_records(),
-                                               .records = dataset_->num_records(),
-                                               .sampling_rate = privacy.sampling_rate(),
-                                               .batch_cap = privacy.batch_cap()}));
-  sampler_ = std::make_unique<dp::PoissonSampler>(std::move(sampler));
-  comm::Communicator& communicator = parts_.communicator;
-  ASSIGN_OR_RETURN(mechanism_,
-                   dp::Mechanism::Create(
-                       {.secret = std::move(secret),
-                        .gradient_noise_multiplier = privacy.gradient_noise_multiplier(),
-                        .loss_noise_multiplier = privacy.loss_noise_multiplier(),
-                        .clip_fraction_noise_multiplier = privacy.clip_fraction_noise_multiplier(),
-                        .max_loss = privacy.max_loss(),
-                        .expected_batch_size = plan().train().expected_batch_size(),
-                        .parameters = layout_.total_elements(),
-                        .report_raw = privacy.not_private() && !plan().dataset().budgeted(),
-                        .sum_over_ranks = [&communicator](absl::Span<double> values) {
-                          return communicator.AllReduceSum(values);
-                        }}));
+  ASSIGN_OR_RETURN(sampler_, MakeSampler(plan(), dataset_->num_records(), secret.Clone()));
+  ASSIGN_OR_RETURN(mechanism_, MakeMechanism(plan(), layout_.total_elements(), parts_.communicator,
+                                             std::move(secret)));
   return absl::OkStatus();
 }
 
@@ -300,16 +160,18 @@ void Training::Assembly::BuildLoop() {
     evaluator_ = std::make_unique<train::Evaluator>(*evaluation_file_, lengths, micro_batch_size,
                                                     *executor_, parts_.communicator);
   }
-  optimizer_ = MakeOptimizer(plan().spec().train().optimizer(),
-                             ParameterShards(*parameters_, parts_.communicator.rank()));
+  optimizer_ = MakeOptimizer(plan().spec().train().optimizer(), *parameters_);
   learning_rate_ = std::make_unique<optim::LearningRateSchedule>(LearningRateOptions(plan()));
   if (!options_.checkpoint_directory.empty()) {
-    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(checkpoint::Checkpointer::Options{
-        .directory = options_.checkpoint_directory,
-        .rank = parts_.communicator.rank(),
-        .world_size = parts_.communicator.world_size(),
-        .keep = plan().train().checkpoint_keep(),
-        .manifest = ManifestOf(options_, description_, layout_, *optimizer_)});
+    v1::CheckpointManifest manifest =
+        ManifestOf(plan(), options_.job, options_.attempt, description_, layout_);
+    manifest.set_optimizer(optimizer_->name());
+    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(
+        checkpoint::Checkpointer::Options{.directory = options_.checkpoint_directory,
+                                          .rank = parts_.communicator.rank(),
+                                          .world_size = parts_.communicator.world_size(),
+                                          .keep = plan().train().checkpoint_keep(),
+                                          .manifest = std::move(manifest)});
   }
   step_ = std::make_unique<train::Step>(train::Step::Parts{.gate = parts_.gate,
                                                            .communicator = parts_.communicator,

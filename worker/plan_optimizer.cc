@@ -1,0 +1,54 @@
+#include "worker/plan_optimizer.h"
+
+#include <utility>
+
+#include "worker/optim/adamw.h"
+#include "worker/optim/sgd.h"
+
+namespace sotto {
+namespace {
+
+std::vector<optim::ParameterShard> ShardsOf(fsdp::ShardedParameters& parameters) {
+  const int rank = parameters.communicator().rank();
+  std::vector<optim::ParameterShard> shards;
+  for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
+    optim::ParameterShard shard{.values = parameters.MasterShard(unit)};
+    for (const layout::Interval& decays :
+         parameters.layout().DecayIntervals(parameters.model(), unit, rank)) {
+      shard.decayed.push_back({decays.begin, decays.end});
+    }
+    shards.push_back(std::move(shard));
+  }
+  return shards;
+}
+
+}  // namespace
+
+std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::OptimizerSpec& spec,
+                                                fsdp::ShardedParameters& parameters) {
+  std::vector<optim::ParameterShard> shards = ShardsOf(parameters);
+  if (spec.has_sgd()) {
+    return std::make_unique<optim::Sgd>(
+        optim::Sgd::Options{.momentum = spec.sgd().momentum(),
+                            .weight_decay = spec.sgd().weight_decay()},
+        std::move(shards));
+  }
+  optim::AdamW::Options options;
+  if (spec.adamw().has_beta1()) options.beta1 = spec.adamw().beta1();
+  if (spec.adamw().has_beta2()) options.beta2 = spec.adamw().beta2();
+  if (spec.adamw().has_epsilon()) options.epsilon = spec.adamw().epsilon();
+  options.weight_decay = spec.adamw().weight_decay();
+  return std::make_unique<optim::AdamW>(options, std::move(shards));
+}
+
+optim::LearningRateSchedule::Options LearningRateOptions(const v1::JobPlan& plan) {
+  const v1::LearningRateSpec& spec = plan.spec().train().learning_rate();
+  return {.peak = spec.peak(),
+          .warmup_steps = spec.warmup_steps(),
+          .total_steps = plan.train().steps(),
+          .decay = spec.has_cosine() ? optim::LearningRateSchedule::Decay::kCosine
+                                     : optim::LearningRateSchedule::Decay::kConstant,
+          .final_fraction = spec.cosine().final_fraction()};
+}
+
+}  // namespace sotto

@@ -1,0 +1,30 @@
+// Sampling and noise as a plan resolved them.
+#ifndef SOTTO_WORKER_PLAN_PRIVACY_H_
+#define SOTTO_WORKER_PLAN_PRIVACY_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "common/crypto/secret.h"
+#include "proto/sotto/v1/plan.pb.h"
+#include "worker/comm/communicator.h"
+#include "worker/dp/mechanism.h"
+#include "worker/dp/sampler.h"
+
+namespace sotto {
+
+// `records`: in the dataset's file; private.
+absl::StatusOr<std::unique_ptr<dp::PoissonSampler>> MakeSampler(const v1::JobPlan& plan,
+                                                                int64_t records,
+                                                                crypto::Secret secret);
+
+// `parameters`: scalars over all ranks. The communicator is borrowed for the mechanism's life.
+absl::StatusOr<std::unique_ptr<dp::Mechanism>> MakeMechanism(const v1::JobPlan& plan,
+                                                             int64_t parameters,
+                                                             comm::Communicator& communicator,
+                                                             crypto::Secret secret);
+
+}  // namespace sotto
+
+#endif  // SOTTO_WORKER_PLAN_PRIVACY_H_
