@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/base/schedule.h"
 #include "worker/optim/adamw.h"
 #include "worker/optim/sgd.h"
 
@@ -43,12 +44,13 @@ std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::OptimizerSpec& spec,
 
 optim::LearningRateSchedule::Options LearningRateOptions(const v1::JobPlan& plan) {
   const v1::LearningRateSpec& spec = plan.spec().train().learning_rate();
-  return {.peak = spec.peak(),
-          .warmup_steps = spec.warmup_steps(),
-          .total_steps = plan.train().steps(),
-          .decay = spec.has_cosine() ? optim::LearningRateSchedule::Decay::kCosine
-                                     : optim::LearningRateSchedule::Decay::kConstant,
-          .final_fraction = spec.cosine().final_fraction()};
+  Schedule decay;
+  decay.total_steps = plan.train().steps() - spec.warmup_steps();
+  if (spec.has_cosine()) {
+    decay.shape = Schedule::Shape::kCosine;
+    decay.final_fraction = spec.cosine().final_fraction();
+  }
+  return {.peak = spec.peak(), .warmup_steps = spec.warmup_steps(), .decay = decay};
 }
 
 }  // namespace sotto
