@@ -1,0 +1,211 @@
+#include "common/layout/mode_choice.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/layout/layer_rules.h"
+
+namespace sotto::layout {
+namespace {
+
+constexpr double kFloatBytes = 4;
+constexpr UnitMode kTwoPasses = {Norm::kTiled, When::kAfterLayer, Kept::kActivations};
+constexpr UnitMode kBookKeeping = {Norm::kTiled, When::kAfterLayer, Kept::kOutputGrads};
+constexpr UnitMode kHeldGradients = {Norm::kFromGradient, When::kInLayer, Kept::kExampleGrads};
+
+// A backward pass over its matrix products alone: attention, activations and norms add half
+// (docs/performance.md, "Where the time goes").
+constexpr double kBackwardOverProducts = 1.5;
+
+// A micro-batch gathers and reduces every parameter however few examples it has: values read and
+// written, in multiples of the parameters.
+constexpr double kPassesOverParameters = 6;
+
+// One layer in one micro-batch.
+class LayerCost {
+ public:
+  LayerCost(const LayerDescription& layer, int64_t length, int64_t examples,
+            const DeviceProfile& profile)
+      : layer_(layer),
+        profile_(profile),
+        rows_(layer.Rows(length)),
+        examples_(static_cast<double>(examples)),
+        inputs_(static_cast<double>(layer.inputs)),
+        outputs_(static_cast<double>(layer.outputs)) {}
+
+  // Forward product; the weight gradient and the input gradient take as long.
+  double Product() const { return IsMatrix() ? Flops() / profile_.product_flops : 0; }
+
+  // What the mode adds to the weight gradient without clipping.
+  double Extra(const UnitMode& mode) const {
+    if (mode.norm == Norm::kNone) return 0;
+    if (!IsMatrix()) return kFloatBytes * examples_ * rows_ * outputs_ / profile_.scale_bytes;
+    if (mode.kept == Kept::kExampleGrads) return OwnGradient() - Product() + Fold();
+    const double norm = NormSeconds(mode.norm) + CrossTerm();
+    const double factor = rows_ * examples_ * std::min(inputs_, outputs_);
+    const double scaling = 2 * kFloatBytes * factor / profile_.scale_bytes;
+    // Book-keeping never holds [B, T, V]: the head's logits are formed again.
+    const bool forms_logits_again = mode.kept == Kept::kOutputGrads && layer_.in_last_stage;
+    return norm + scaling + (forms_logits_again ? Product() : 0);
+  }
+
+ private:
+  bool IsMatrix() const {
+    return layer_.kind == LayerKind::kLinear || layer_.kind == LayerKind::kConv2d ||
+           layer_.kind == LayerKind::kTiedEmbedding;
+  }
+
+  double Flops() const { return 2 * examples_ * rows_ * inputs_ * outputs_; }
+  double GradientBytes() const { return kFloatBytes * examples_ * inputs_ * outputs_; }
+  double Fold() const { return GradientBytes() / profile_.fold_bytes; }
+
+  // Each example's gradient by itself, with its norm.
+  double OwnGradient() const {
+    return Flops() / profile_.ProductFlops(static_cast<int64_t>(std::max(1.0, rows_))) +
+           GradientBytes() / profile_.hold_bytes;
+  }
+
+  double NormSeconds(Norm norm) const {
+    if (norm == Norm::kFromGradient || !HasNormRule(layer_.kind)) return OwnGradient();
+    const double whole = 2 * examples_ * rows_ * rows_ * (inputs_ + outputs_);
+    if (norm == Norm::kGram) return whole / profile_.product_flops;
+    return std::min(0.5 * whole / profile_.gram_flops, OwnGradient());
+  }
+
+  double CrossTerm() const {
+    if (layer_.kind != LayerKind::kTiedEmbedding) return 0;
+    return 2 * examples_ * rows_ * rows_ * std::min(inputs_, outputs_) / profile_.product_flops;
+  }
+
+  const LayerDescription& layer_;
+  const DeviceProfile& profile_;
+  const double rows_;
+  const double examples_;
+  const double inputs_;
+  const double outputs_;
+};
+
+bool IsTrainable(const UnitDescription& unit, const LayerDescription& layer) {
+  return std::any_of(layer.parameters.begin(), layer.parameters.end(),
+                     [&unit](int parameter) { return unit.parameters[parameter].trainable; });
+}
+
+// Sets every time of `choice` from its modes.
+void Predict(const ModelDescription& model, int64_t length, const DeviceProfile& profile,
+             ModeChoice& choice) {
+  choice.layer_seconds.assign(model.units.size(), {});
+  choice.extra_seconds = choice.matrix_seconds = 0;
+  for (size_t unit = 0; unit < model.units.size(); ++unit) {
+    const UnitDescription& description = model.units[unit];
+    for (size_t i = 0; i < description.layers.size(); ++i) {
+      const LayerDescription& layer = description.layers[i];
+      const bool trainable = IsTrainable(description, layer);
+      const UnitMode& mode = choice.layer_modes.empty() ? choice.mode : choice.layer_modes[unit][i];
+      const LayerCost cost(layer, length, choice.micro_batch_size, profile);
+      const double extra = trainable ? cost.Extra(mode) : 0;
+      choice.layer_seconds[unit].push_back(extra);
+      choice.extra_seconds += extra;
+      if (mode.kept == Kept::kActivations) {
+        choice.extra_seconds += kBackwardOverProducts * cost.Product();
+      }
+      choice.matrix_seconds += (trainable ? 3 : 2) * cost.Product();
+    }
+  }
+}
+
+// Each layer's cheaper form. One form for all is said once.
+ModeChoice MixedChoice(const ModelDescription& model, int64_t length, int64_t examples,
+                       const DeviceProfile& profile) {
+  ModeChoice choice{.mode = kHeldGradients, .micro_batch_size = examples};
+  int book_keeping = 0;
+  for (const UnitDescription& unit : model.units) {
+    std::vector<UnitMode>& modes = choice.layer_modes.emplace_back();
+    for (const LayerDescription& layer : unit.layers) {
+      const LayerCost cost(layer, length, examples, profile);
+      const bool is_cheaper = HasNormRule(layer.kind) && IsTrainable(unit, layer) &&
+                              cost.Extra(kBookKeeping) < cost.Extra(kHeldGradients);
+      modes.push_back(is_cheaper ? kBookKeeping : kHeldGradients);
+      book_keeping += is_cheaper ? 1 : 0;
+    }
+  }
+  if (book_keeping == 0) choice.layer_modes.clear();
+  return choice;
+}
+
+std::vector<int64_t> MicroBatchSizes(const ModeChoiceOptions& options) {
+  std::vector<int64_t> sizes;
+  if (!options.fixed_micro_batch_size) {
+    for (int64_t size = 1; size < options.largest_micro_batch_size; size *= 2)
+      sizes.push_back(size);
+  }
+  sizes.push_back(options.largest_micro_batch_size);
+  return sizes;
+}
+
+double SecondsPerExample(const ModelDescription& model, const DeviceProfile& profile,
+                         const ModeChoice& choice) {
+  const double fixed = kPassesOverParameters * kFloatBytes *
+                       static_cast<double>(model.num_elements()) / profile.scale_bytes;
+  return (choice.matrix_seconds + choice.extra_seconds + fixed) /
+         static_cast<double>(choice.micro_batch_size);
+}
+
+absl::Status Check(const ModeChoiceOptions& options, const DeviceProfile& profile) {
+  if (options.length < 1 || options.largest_micro_batch_size < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("length and micro-batch size must be at least 1, but are ", options.length,
+                     " and ", options.largest_micro_batch_size));
+  }
+  if (!profile.IsComplete()) {
+    return absl::InvalidArgumentError("the device profile must have every rate");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ModeChoice> ChooseMode(const ModelDescription& model,
+                                      const ModeChoiceOptions& options,
+                                      const DeviceProfile& profile, BytesOf bytes_of) {
+  RETURN_IF_ERROR(Check(options, profile));
+  std::optional<ModeChoice> best;
+  int64_t least_bytes = 0;
+  for (int64_t examples : MicroBatchSizes(options)) {
+    ModeChoice candidates[] = {MixedChoice(model, options.length, examples, profile),
+                               {.mode = kHeldGradients, .micro_batch_size = examples},
+                               {.mode = kBookKeeping, .micro_batch_size = examples},
+                               {.mode = kTwoPasses, .micro_batch_size = examples}};
+    for (ModeChoice& candidate : candidates) {
+      candidate.memory_bytes = bytes_of(candidate);
+      least_bytes =
+          least_bytes == 0 ? candidate.memory_bytes : std::min(least_bytes, candidate.memory_bytes);
+      if (options.memory_limit_bytes > 0 && candidate.memory_bytes > options.memory_limit_bytes) {
+        continue;
+      }
+      Predict(model, options.length, profile, candidate);
+      if (best.has_value() && SecondsPerExample(model, profile, *best) <=
+                                  SecondsPerExample(model, profile, candidate)) {
+        continue;
+      }
+      best = std::move(candidate);
+    }
+  }
+  if (best.has_value()) return *std::move(best);
+  return absl::ResourceExhaustedError(
+      absl::StrCat("no gradient mode fits the memory limit of ", options.memory_limit_bytes,
+                   " bytes for each rank: the smallest needs ", least_bytes));
+}
+
+absl::StatusOr<ModeChoice> PredictMode(const ModelDescription& model, const UnitMode& mode,
+                                       const LayerModes& layer_modes, int64_t length,
+                                       int64_t micro_batch_size, const DeviceProfile& profile) {
+  RETURN_IF_ERROR(Check({.length = length, .largest_micro_batch_size = micro_batch_size}, profile));
+  ModeChoice choice{.mode = mode, .layer_modes = layer_modes, .micro_batch_size = micro_batch_size};
+  Predict(model, length, profile, choice);
+  return choice;
+}
+
+}  // namespace sotto::layout
