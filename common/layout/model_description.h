@@ -7,6 +7,11 @@
 #include <variant>
 #include <vector>
 
+#include "common/layout/activation.h"
+#include "common/layout/encoder_dimensions.h"
+#include "common/layout/layer_description.h"
+#include "common/layout/llama_dimensions.h"
+
 namespace sotto::layout {
 
 enum class Init { kZeros, kOnes, kNormal };
@@ -17,6 +22,8 @@ struct ParameterDescription {
   Init init = Init::kZeros;
   double init_stddev = 0;  // of kNormal
   bool weight_decay = false;
+  // Frozen parameters keep their values: no norm, no gradient, no noise, no optimizer state.
+  bool trainable = true;
 
   int64_t num_elements() const {
     int64_t product = 1;
@@ -31,6 +38,14 @@ struct ParameterDescription {
 struct UnitDescription {
   std::string name;
   std::vector<ParameterDescription> parameters;
+  std::vector<LayerDescription> layers;  // every parameter belongs to exactly one
+
+  bool has_trainable() const {
+    for (const ParameterDescription& parameter : parameters) {
+      if (parameter.trainable) return true;
+    }
+    return false;
+  }
 
   friend bool operator==(const UnitDescription&, const UnitDescription&) = default;
 };
@@ -44,16 +59,41 @@ struct Gpt2Dimensions {
   bool tied_head = true;
   double layer_norm_epsilon = 1e-5;
   double init_stddev = 0.02;
+  int64_t mlp_width = 0;  // 0: 4 width
+  Activation activation = Activation::kGeluTanh;
+  bool scale_attention = true;            // scores over sqrt(width / heads)
+  bool scale_attention_by_layer = false;  // and over the block's number, from 1
 
   friend bool operator==(const Gpt2Dimensions&, const Gpt2Dimensions&) = default;
+};
+
+// Memory of one stage on one rank for a micro-batch of B examples of T tokens, as fp32 values: B *
+// (per_example + T * per_token + T * T * per_token_sq).
+struct StageFootprint {
+  // Kept from the stage's forward to its last backward.
+  double kept_per_example = 0;
+  double kept_per_token = 0;
+  double kept_per_token_sq = 0;
+  // Alive at once inside the stage, beyond what is kept.
+  double workspace_per_example = 0;
+  double workspace_per_token = 0;
+  double workspace_per_token_sq = 0;
+  // Kept from the stage's backward to the end of the pass that computes norms (a tied head's cross
+  // term).
+  double norms_per_token_sq = 0;
+
+  friend bool operator==(const StageFootprint&, const StageFootprint&) = default;
 };
 
 // Units, and the stages of a forward pass over them. The canonical index of a parameter is its
 // position when the units' parameters are listed one unit after the other.
 struct ModelDescription {
-  std::variant<Gpt2Dimensions> family;
-  std::vector<UnitDescription> units;  // units[0] is the root: embeddings, final norm, head
-  std::vector<int> stages;             // unit of each stage in forward order: 0, 1, ..., N, 0
+  // None: a model that is built from stages (tests).
+  std::variant<Gpt2Dimensions, LlamaDimensions, EncoderDimensions, std::monostate> family;
+  std::vector<UnitDescription> units;      // units[0] is the root: embeddings, final norm, head
+  std::vector<int> stages;                 // unit of each stage in forward order: 0, 1, ..., N, 0
+  std::vector<StageFootprint> footprints;  // by stage; empty: memory is not planned
+  int64_t vocabulary_size = 0;             // tokens of the data are below it
 
   int64_t num_elements() const {
     int64_t sum = 0;
@@ -62,6 +102,13 @@ struct ModelDescription {
     }
     return sum;
   }
+
+  // Whether the stage holds trainable parameters. The root's layers that run in the last stage only
+  // do not count for the first; without layer descriptions all of a unit's parameters count for
+  // each of its stages.
+  bool IsTrainableStage(int stage) const;
+  // The same for every stage, as ScheduleOptions takes it.
+  std::vector<bool> TrainableStages() const;
 };
 
 }  // namespace sotto::layout
