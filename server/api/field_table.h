@@ -24,15 +24,40 @@ inline constexpr FieldTableRow kFieldTable[] = {
     {"sotto.v1.Job", FieldClass::kTiming, "submit_time end_time"},
     {"sotto.v1.JobPlan", FieldClass::kPublic,
      "protocol_version spec dataset privacy train sharding memory notes"},
+    {"sotto.v1.JobPlan", FieldClass::kTiming, "device_profile"},
+    {"sotto.v1.DeviceProfile", FieldClass::kTiming,
+     "threads product_flops example_products gram_flops hold_bytes_per_second "
+     "fold_bytes_per_second scale_bytes_per_second normals_per_second updates_per_second"},
+    {"sotto.v1.ProductRate", FieldClass::kTiming, "inner flops"},
     {"sotto.v1.JobSpec", FieldClass::kPublic,
      "name model data privacy train workers gradient checkpoint"},
-    {"sotto.v1.ModelSpec", FieldClass::kPublic, "gpt2 init_seed"},
+    {"sotto.v1.ModelSpec", FieldClass::kPublic,
+     "gpt2 llama encoder init_seed hugging_face_directory adaptation"},
+    {"sotto.v1.AdaptationSpec", FieldClass::kPublic, "lora bias_only frozen"},
+    {"sotto.v1.LoraSpec", FieldClass::kPublic, "rank alpha targets"},
     {"sotto.v1.Gpt2Spec", FieldClass::kPublic,
-     "vocabulary_size width layers heads max_length untied_head layer_norm_epsilon init_stddev"},
-    {"sotto.v1.DataSpec", FieldClass::kPublic, "dataset public_evaluation_file lengths"},
+     "vocabulary_size width layers heads max_length untied_head layer_norm_epsilon init_stddev "
+     "hidden_width activation unscaled_attention scale_attention_by_layer"},
+    {"sotto.v1.LlamaSpec", FieldClass::kPublic,
+     "vocabulary_size width layers heads key_value_heads head_width hidden_width max_length "
+     "untied_head rms_norm_epsilon rotary_base rotary_scaling init_stddev"},
+    {"sotto.v1.RotaryScalingSpec", FieldClass::kPublic,
+     "kind factor original_max_length low_frequency_factor high_frequency_factor beta_fast "
+     "beta_slow attention_factor attention_scale attention_scale_all_dims untruncated"},
+    {"sotto.v1.EncoderSpec", FieldClass::kPublic,
+     "vocabulary_size width layers heads hidden_width max_length classes layer_norm_epsilon "
+     "init_stddev"},
+    {"sotto.v1.DataSpec", FieldClass::kPublic, "dataset public_evaluation_file lengths sampler"},
+    {"sotto.v1.SamplerSpec", FieldClass::kPublic, "poisson shuffled full_batch"},
     {"sotto.v1.PrivacySpec", FieldClass::kPublic,
      "epsilon noise_multiplier delta clip_norm metrics crash_reserve not_private seed "
-     "fixed_noise_multiplier"},
+     "fixed_noise_multiplier clipping clip_schedule noise_schedule"},
+    {"sotto.v1.ClippingSpec", FieldClass::kPublic, "flat per_unit automatic adaptive"},
+    {"sotto.v1.PerUnitClipping", FieldClass::kPublic, "thresholds"},
+    {"sotto.v1.AutomaticClipping", FieldClass::kPublic, "gamma"},
+    {"sotto.v1.AdaptiveClipping", FieldClass::kPublic,
+     "target_quantile learning_rate minimum maximum"},
+    {"sotto.v1.ScheduleSpec", FieldClass::kPublic, "constant linear cosine step"},
     {"sotto.v1.MetricsPrivacySpec", FieldClass::kPublic,
      "max_loss loss_multiplier clip_fraction_multiplier"},
     {"sotto.v1.TrainSpec", FieldClass::kPublic,
@@ -40,11 +65,16 @@ inline constexpr FieldTableRow kFieldTable[] = {
      "evaluation_every_steps pad_to_cap"},
     {"sotto.v1.OptimizerSpec", FieldClass::kPublic, "sgd adamw"},
     {"sotto.v1.SgdSpec", FieldClass::kPublic, "momentum weight_decay"},
-    {"sotto.v1.AdamwSpec", FieldClass::kPublic, "beta1 beta2 epsilon weight_decay"},
-    {"sotto.v1.LearningRateSpec", FieldClass::kPublic, "peak warmup_steps constant cosine"},
+    {"sotto.v1.AdamwSpec", FieldClass::kPublic,
+     "beta1 beta2 epsilon weight_decay noise_correction"},
+    {"sotto.v1.NoiseCorrectionSpec", FieldClass::kPublic, "floor"},
+    {"sotto.v1.LearningRateSpec", FieldClass::kPublic,
+     "peak warmup_steps constant cosine linear step"},
     {"sotto.v1.CosineDecay", FieldClass::kPublic, "final_fraction"},
-    {"sotto.v1.WorkersSpec", FieldClass::kPublic, "count strategy gathered_slots"},
-    {"sotto.v1.GradientSpec", FieldClass::kPublic, "mode memory_limit_bytes"},
+    {"sotto.v1.LinearDecay", FieldClass::kPublic, "final_fraction"},
+    {"sotto.v1.StepDecay", FieldClass::kPublic, "every_steps factor"},
+    {"sotto.v1.WorkersSpec", FieldClass::kPublic, "count strategy gathered_slots shard_group_size"},
+    {"sotto.v1.GradientSpec", FieldClass::kPublic, "mode memory_limit_bytes deferred_norms"},
     {"sotto.v1.CheckpointSpec", FieldClass::kPublic, "every_steps keep"},
     {"sotto.v1.DatasetFacts", FieldClass::kPublic,
      "name path max_records vocabulary_size max_length budgeted budget_epsilon budget_delta "
@@ -54,16 +84,25 @@ inline constexpr FieldTableRow kFieldTable[] = {
      "not_private sampling_rate batch_cap noise_multiplier gradient_noise_multiplier "
      "loss_noise_multiplier clip_fraction_noise_multiplier clip_norm clip_norm_applied max_loss "
      "delta accounting_delta truncation_delta epsilon planned_steps charged_steps step_charge "
-     "reserved_epsilon"},
+     "reserved_epsilon adjacency sensitivity_factor clip_margin clipping sampler segments"},
+    {"sotto.v1.ClippingPlan", FieldClass::kPublic,
+     "rule unit_thresholds gamma target_quantile learning_rate minimum maximum"},
+    {"sotto.v1.SamplerPlan", FieldClass::kPublic, "kind batch_places steps_per_epoch"},
+    {"sotto.v1.NoiseSegment", FieldClass::kPublic,
+     "first_step factor noise_multiplier gradient_noise_multiplier loss_noise_multiplier "
+     "clip_fraction_noise_multiplier step_charge charged_steps"},
     {"sotto.v1.TrainPlan", FieldClass::kPublic,
      "expected_batch_size steps micro_batch_size lengths checkpoint_every_steps checkpoint_keep "
-     "steps_per_grant parameters"},
+     "steps_per_grant parameters optimizer_floor"},
     {"sotto.v1.TrainPlan", FieldClass::kTiming, "estimated_seconds"},
     {"sotto.v1.ShardingPlan", FieldClass::kPublic,
      "world_size threads_per_rank gathered_slots gradient_slots units schedule_hash "
      "gathers_per_micro_batch reduces_per_micro_batch bytes_per_micro_batch mode mode_name "
-     "communicator_bytes"},
-    {"sotto.v1.UnitPlan", FieldClass::kPublic, "name elements padded_elements"},
+     "communicator_bytes strategy shard_group_size replicas layers gathers_per_step "
+     "reduces_per_step bytes_per_step"},
+    {"sotto.v1.UnitPlan", FieldClass::kPublic, "name elements padded_elements trained_elements"},
+    {"sotto.v1.LayerPlan", FieldClass::kPublic, "unit name kind mode note"},
+    {"sotto.v1.LayerPlan", FieldClass::kTiming, "predicted_seconds"},
     {"sotto.v1.UnitMode", FieldClass::kPublic, "norm when kept"},
     {"sotto.v1.MemoryPlan", FieldClass::kPublic,
      "parameters_bytes gradient_bytes optimizer_bytes slots_bytes activations_bytes "
@@ -78,10 +117,10 @@ inline constexpr FieldTableRow kFieldTable[] = {
     {"sotto.v1.JobEvent", FieldClass::kTiming, "time"},
     {"sotto.v1.StepReport", FieldClass::kPublic,
      "step attempt epsilon learning_rate gradient_norm_resolution mean_loss_standard_error "
-     "clip_fraction_standard_error evaluation_loss budget_left_epsilon"},
+     "clip_fraction_standard_error evaluation_loss budget_left_epsilon noise_multiplier"},
     {"sotto.v1.StepReport", FieldClass::kNoised,
      "noised_gradient_norm corrected_gradient_norm noised_mean_loss smoothed_mean_loss "
-     "noised_clip_fraction"},
+     "noised_clip_fraction clip_norm"},
     {"sotto.v1.StepReport", FieldClass::kTiming, "steps_per_second"},
     {"sotto.v1.StepReport", FieldClass::kSteward, "raw"},
     {"sotto.v1.RawStepReport", FieldClass::kSteward,
@@ -102,7 +141,9 @@ inline constexpr FieldTableRow kFieldTable[] = {
     {"sotto.v1.ListDatasetsResponse", FieldClass::kPublic, "datasets next_page_token"},
     {"sotto.v1.ListChargesResponse", FieldClass::kPublic, "entries next_page_token"},
     {"sotto.v1.LedgerEntry", FieldClass::kPublic,
-     "row kind dataset job attempt first_step end_step steps step_charge truncation_delta"},
+     "row kind dataset job attempt first_step end_step steps step_charge truncation_delta "
+     "segments steps_per_epoch"},
+    {"sotto.v1.ChargeSegment", FieldClass::kPublic, "first_step step_charge steps"},
     {"sotto.v1.LedgerEntry", FieldClass::kTiming, "time"},
     {"sotto.v1.LedgerEntry", FieldClass::kSteward, "detail previous_hash hash"},
     {"sotto.v1.VerifyLedgerResponse", FieldClass::kPublic, "rows datasets"},
