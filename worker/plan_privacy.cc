@@ -2,20 +2,17 @@
 
 #include <utility>
 
-#include "common/base/status_macros.h"
+#include "worker/dp/poisson_sampler.h"
 
 namespace sotto {
 
-absl::StatusOr<std::unique_ptr<dp::PoissonSampler>> MakeSampler(const v1::JobPlan& plan,
-                                                                int64_t records,
-                                                                crypto::Secret secret) {
-  ASSIGN_OR_RETURN(dp::PoissonSampler sampler,
-                   dp::PoissonSampler::Create({.secret = std::move(secret),
-                                               .max_records = plan.dataset().max_records(),
-                                               .records = records,
-                                               .sampling_rate = plan.privacy().sampling_rate(),
-                                               .batch_cap = plan.privacy().batch_cap()}));
-  return std::make_unique<dp::PoissonSampler>(std::move(sampler));
+absl::StatusOr<std::unique_ptr<dp::Sampler>> MakeSampler(const v1::JobPlan& plan, int64_t records,
+                                                         crypto::Secret secret) {
+  return dp::PoissonSampler::Create({.secret = std::move(secret),
+                                     .max_records = plan.dataset().max_records(),
+                                     .records = records,
+                                     .sampling_rate = plan.privacy().sampling_rate(),
+                                     .batch_cap = plan.privacy().batch_cap()});
 }
 
 absl::StatusOr<std::unique_ptr<dp::Mechanism>> MakeMechanism(const v1::JobPlan& plan,

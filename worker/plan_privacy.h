@@ -15,9 +15,8 @@
 namespace sotto {
 
 // `records`: in the dataset's file; private.
-absl::StatusOr<std::unique_ptr<dp::PoissonSampler>> MakeSampler(const v1::JobPlan& plan,
-                                                                int64_t records,
-                                                                crypto::Secret secret);
+absl::StatusOr<std::unique_ptr<dp::Sampler>> MakeSampler(const v1::JobPlan& plan, int64_t records,
+                                                         crypto::Secret secret);
 
 // `parameters`: scalars over all ranks. The communicator is borrowed for the mechanism's life.
 absl::StatusOr<std::unique_ptr<dp::Mechanism>> MakeMechanism(const v1::JobPlan& plan,

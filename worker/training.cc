@@ -76,7 +76,7 @@ class Training::Assembly {
   std::unique_ptr<data::RecordLoader> loader_;
   std::unique_ptr<train::GradientSummer> summer_;
   std::unique_ptr<train::Evaluator> evaluator_;
-  std::unique_ptr<dp::PoissonSampler> sampler_;
+  std::unique_ptr<dp::Sampler> sampler_;
   std::unique_ptr<dp::Mechanism> mechanism_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::unique_ptr<optim::LearningRateSchedule> learning_rate_;

@@ -45,9 +45,9 @@ template <typename Sampler, typename Grant>
 concept Samples = requires(const Sampler& sampler, Grant grant) {
   sampler.Sample(grant);
 };
-static_assert(Samples<dp::PoissonSampler, grant::StepGrant>);
-static_assert(!Samples<dp::PoissonSampler, int64_t>);
-static_assert(!Samples<dp::PoissonSampler, grant::Grant>);
+static_assert(Samples<dp::Sampler, grant::StepGrant>);
+static_assert(!Samples<dp::Sampler, int64_t>);
+static_assert(!Samples<dp::Sampler, grant::Grant>);
 
 template <typename Client, typename Metrics>
 concept Reports = requires(Client& client, const Metrics& metrics) {

@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "common/crypto/secret.h"
 #include "worker/grant/grant.h"
 
 namespace sotto::dp {
@@ -17,30 +15,13 @@ struct Batch {
   std::vector<int64_t> ids;
 };
 
-// Poisson sampling: each of the dataset's `max_records` possible records is drawn on its own with
-// probability q, keyed by (secret, step): every rank draws the same batch. Trainer thread only.
-// Guarantee: given the secret is unknown, the inclusion of one record is independent of all others
-// and has probability q (rounded down to a multiple of 2^-64), except that a draw of more than
-// `cap` records keeps a uniform random subset of `cap` (its cost in delta is in the plan).
-class PoissonSampler {
+// Each law of drawing has its own accounting, so the plan names it. Trainer thread only.
+class Sampler {
  public:
-  struct Options {
-    crypto::Secret secret;
-    int64_t max_records = 0;   // M, public: declared at registration
-    int64_t records = 0;       // in the file, <= max_records; private
-    double sampling_rate = 0;  // q = expected_batch_size / M, in [0, 1]
-    int64_t batch_cap = 0;     // >= 1
-  };
+  virtual ~Sampler() = default;
 
-  // INVALID_ARGUMENT: an option out of its range.
-  static absl::StatusOr<PoissonSampler> Create(Options options);
-
-  Batch Sample(const grant::StepGrant& grant) const;
-
- private:
-  explicit PoissonSampler(Options options) : options_(std::move(options)) {}
-
-  Options options_;
+  // The batch of the granted step: the same on every rank.
+  virtual Batch Sample(const grant::StepGrant& grant) const = 0;
 };
 
 }  // namespace sotto::dp

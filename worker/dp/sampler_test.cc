@@ -1,127 +1,130 @@
+// Samplers whose batches hide nobody: shuffled epochs and full batches.
 #include "worker/dp/sampler.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "common/base/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "worker/dp/full_batch_sampler.h"
+#include "worker/dp/shuffled_sampler.h"
 #include "worker/grant/testing/step_grants.h"
 
 namespace sotto::dp {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::IsSubsetOf;
 
-PoissonSampler MakeSampler(int64_t records, double rate, int64_t cap, uint64_t seed = 1) {
-  return *PoissonSampler::Create({.secret = crypto::Secret::FromPublicSeed(seed),
-                                  .max_records = records,
-                                  .records = records,
-                                  .sampling_rate = rate,
-                                  .batch_cap = cap});
+ShuffledSampler::Options MakeOptions(int64_t max_records, int64_t steps_per_epoch) {
+  return {.order_key = "job-1",
+          .max_records = max_records,
+          .records = max_records,
+          .steps_per_epoch = steps_per_epoch,
+          .batch_cap = max_records};
 }
 
-std::vector<int64_t> Draw(const PoissonSampler& sampler, int64_t step) {
-  return sampler.Sample(grant::GrantStep(step)).ids;
+std::unique_ptr<Sampler> MakeShuffled(const ShuffledSampler::Options& options) {
+  return *ShuffledSampler::Create(options);
 }
 
-// 4000 steps over 100 records at q = 0.1. Of a Poisson sampler, the size's variance is 100 q (1 -
-// q) = 9; of sampling without replacement it is 0. The sample variance has standard deviation 9
-// sqrt(2 / 4000) = 0.2: 5 of them, 6e-7.
-TEST(SamplerTest, BatchSizeHasTheBinomialsMeanAndVariance) {
-  const PoissonSampler sampler = MakeSampler(100, 0.1, 100);
-  constexpr int kSteps = 4000;
-  double sum = 0;
-  double sum_sq = 0;
-  for (int step = 0; step < kSteps; ++step) {
-    const double size = static_cast<double>(Draw(sampler, step).size());
-    sum += size;
-    sum_sq += size * size;
-  }
-  const double mean = sum / kSteps;
-  EXPECT_NEAR(mean, 10, 5 * 3 / std::sqrt(kSteps));
-  EXPECT_NEAR(sum_sq / kSteps - mean * mean, 9, 5 * 0.21);
+std::vector<int64_t> Draw(const std::unique_ptr<Sampler>& sampler, int64_t step) {
+  return sampler->Sample(grant::GrantStep(step)).ids;
 }
 
-// Each record's count over 4000 steps is binomial: 6 standard deviations, 100 records: 2e-7. Pairs
-// are independent: the count of joint inclusions of neighbours as well.
-TEST(SamplerTest, RecordsAreDrawnEquallyOftenAndIndependently) {
-  const PoissonSampler sampler = MakeSampler(100, 0.1, 100);
-  constexpr int kSteps = 4000;
-  std::vector<int> counts(100);
-  int joint = 0;
-  for (int step = 0; step < kSteps; ++step) {
-    const std::vector<int64_t> ids = Draw(sampler, step);
-    for (size_t i = 0; i < ids.size(); ++i) {
-      ++counts[ids[i]];
-      if (i > 0 && ids[i] == ids[i - 1] + 1) ++joint;
+// 103 records over 10 steps: nothing divides.
+TEST(ShuffledSamplerTest, ARecordIsInExactlyOneBatchOfAnEpoch) {
+  const std::unique_ptr<Sampler> sampler = MakeShuffled(MakeOptions(103, 10));
+  for (int epoch = 0; epoch < 3; ++epoch) {
+    std::map<int64_t, int> uses;
+    for (int step = 10 * epoch; step < 10 * (epoch + 1); ++step) {
+      const std::vector<int64_t> ids = Draw(sampler, step);
+      EXPECT_TRUE(ids.size() == 10 || ids.size() == 11) << ids.size();
+      EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+      for (int64_t id : ids) ++uses[id];
     }
-  }
-  for (int count : counts) EXPECT_NEAR(count, 400, 6 * std::sqrt(4000 * 0.09));
-  const double pairs = 99.0 * kSteps;
-  EXPECT_NEAR(joint, pairs * 0.01, 6 * std::sqrt(pairs * 0.01 * 1.4));
-}
-
-TEST(SamplerTest, SameSecretAndStepDrawTheSameBatchOnEveryRank) {
-  EXPECT_EQ(Draw(MakeSampler(1000, 0.3, 1000), 5), Draw(MakeSampler(1000, 0.3, 1000), 5));
-  EXPECT_NE(Draw(MakeSampler(1000, 0.3, 1000), 5), Draw(MakeSampler(1000, 0.3, 1000), 6));
-  EXPECT_NE(Draw(MakeSampler(1000, 0.3, 1000), 5), Draw(MakeSampler(1000, 0.3, 1000, 2), 5));
-}
-
-// Adding records at the end changes nothing for the others.
-TEST(SamplerTest, InclusionOfARecordDoesNotDependOnTheOthers) {
-  const std::vector<int64_t> all = Draw(MakeSampler(5000, 0.2, 5000), 3);
-  const std::vector<int64_t> fewer = Draw(MakeSampler(4321, 0.2, 5000), 3);
-  EXPECT_THAT(fewer, IsSubsetOf(all));
-  for (int64_t id : all) {
-    if (id < 4321) {
-      EXPECT_THAT(fewer, ::testing::Contains(id));
-    }
+    EXPECT_EQ(uses.size(), 103);
+    for (const auto& [id, count] : uses) EXPECT_EQ(count, 1) << "record " << id;
   }
 }
 
-TEST(SamplerTest, OverflowKeepsASubsetOfTheCap) {
-  const std::vector<int64_t> all = Draw(MakeSampler(1000, 0.5, 1000), 0);
-  const std::vector<int64_t> capped = Draw(MakeSampler(1000, 0.5, 100), 0);
-  EXPECT_EQ(capped.size(), 100);
-  EXPECT_EQ(std::set<int64_t>(capped.begin(), capped.end()).size(), 100);
-  EXPECT_THAT(capped, IsSubsetOf(all));
-  EXPECT_TRUE(std::is_sorted(capped.begin(), capped.end()));
-}
-
-// Each of 10 records is kept with probability 0.3: count over 4000 steps within 6 standard
-// deviations.
-TEST(SamplerTest, OverflowPrefersNoRecord) {
-  const PoissonSampler sampler = MakeSampler(10, 1.0, 3);
-  std::vector<int> counts(10);
-  for (int step = 0; step < 4000; ++step) {
-    for (int64_t id : Draw(sampler, step)) ++counts[id];
+// An attempt that goes on in the middle of an epoch must not show a record twice: its order is not
+// keyed by the attempt. Steps may come in any order.
+TEST(ShuffledSamplerTest, AnotherAttemptGoesOnInTheSameOrder) {
+  const std::unique_ptr<Sampler> first = MakeShuffled(MakeOptions(100, 7));
+  const std::unique_ptr<Sampler> second = MakeShuffled(MakeOptions(100, 7));
+  std::set<int64_t> seen;
+  for (int step : {0, 1, 2}) {
+    for (int64_t id : Draw(first, step)) EXPECT_TRUE(seen.insert(id).second);
   }
-  for (int count : counts) EXPECT_NEAR(count, 1200, 6 * std::sqrt(4000 * 0.21));
+  for (int step : {6, 3, 5, 4}) {
+    for (int64_t id : Draw(second, step)) EXPECT_TRUE(seen.insert(id).second);
+  }
+  EXPECT_EQ(seen.size(), 100);
 }
 
-TEST(SamplerTest, ExtremesOfTheRate) {
-  EXPECT_THAT(Draw(MakeSampler(100, 0, 100), 0), IsEmpty());
-  EXPECT_EQ(Draw(MakeSampler(100, 1, 100), 0).size(), 100);
-  EXPECT_THAT(Draw(MakeSampler(0, 0.5, 100), 0), IsEmpty());
+TEST(ShuffledSamplerTest, EpochsAndJobsHaveTheirOwnOrders) {
+  const std::unique_ptr<Sampler> sampler = MakeShuffled(MakeOptions(100, 4));
+  ShuffledSampler::Options other = MakeOptions(100, 4);
+  other.order_key = "job-2";
+  EXPECT_NE(Draw(sampler, 0), Draw(sampler, 4));
+  EXPECT_NE(Draw(sampler, 0), Draw(MakeShuffled(other), 0));
 }
 
-TEST(SamplerTest, BadOptionsAreNamed) {
-  auto create = [](double rate, int64_t cap, int64_t records) {
-    return PoissonSampler::Create({.secret = crypto::Secret::FromPublicSeed(1),
-                                   .max_records = 10,
-                                   .records = records,
-                                   .sampling_rate = rate,
-                                   .batch_cap = cap})
-        .status();
+// A record that the file does not hold leaves a gap: the others stay where they are, so a batch
+// tells nothing of how many records there are.
+TEST(ShuffledSamplerTest, ARecordsBatchDoesNotDependOnTheOthers) {
+  const std::unique_ptr<Sampler> all = MakeShuffled(MakeOptions(100, 4));
+  ShuffledSampler::Options options = MakeOptions(100, 4);
+  options.records = 61;
+  const std::unique_ptr<Sampler> fewer = MakeShuffled(options);
+  for (int step = 0; step < 4; ++step) {
+    std::vector<int64_t> expected = Draw(all, step);
+    std::erase_if(expected, [](int64_t id) { return id >= 61; });
+    EXPECT_EQ(Draw(fewer, step), expected);
+  }
+}
+
+// Each of 12 records is in the first of 3 batches in a third of the epochs: 3000 of them, 6
+// standard deviations, 12 records: 2e-8.
+TEST(ShuffledSamplerTest, EveryRecordIsEquallyOftenInEveryBatch) {
+  const std::unique_ptr<Sampler> sampler = MakeShuffled(MakeOptions(12, 3));
+  std::vector<int> counts(12);
+  for (int epoch = 0; epoch < 3000; ++epoch) {
+    for (int64_t id : Draw(sampler, 3 * epoch)) ++counts[id];
+  }
+  for (int count : counts) EXPECT_NEAR(count, 1000, 6 * std::sqrt(3000 * 2 / 9.0));
+}
+
+TEST(ShuffledSamplerTest, BadOptionsAreNamed) {
+  auto create = [](int64_t steps_per_epoch, int64_t records, int64_t cap) {
+    ShuffledSampler::Options options = MakeOptions(10, steps_per_epoch);
+    options.records = records;
+    options.batch_cap = cap;
+    return ShuffledSampler::Create(options).status();
   };
-  EXPECT_OK(create(0.5, 1, 10));
-  EXPECT_THAT(create(1.5, 1, 10), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("rate")));
-  EXPECT_THAT(create(NAN, 1, 10), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("rate")));
-  EXPECT_THAT(create(0.5, 0, 10), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("cap")));
-  EXPECT_THAT(create(0.5, 1, 11), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("10")));
+  EXPECT_OK(create(3, 10, 4));
+  EXPECT_THAT(create(3, 10, 3), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("cap")));
+  EXPECT_THAT(create(0, 10, 4), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("epoch")));
+  EXPECT_THAT(create(11, 10, 4), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("epoch")));
+  EXPECT_THAT(create(3, 11, 4), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("10")));
+}
+
+TEST(FullBatchSamplerTest, EveryStepUsesEveryRecord) {
+  const std::unique_ptr<Sampler> sampler =
+      *FullBatchSampler::Create({.max_records = 5, .records = 4, .batch_cap = 5});
+  EXPECT_THAT(Draw(sampler, 0), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(Draw(sampler, 9), ElementsAre(0, 1, 2, 3));
+}
+
+TEST(FullBatchSamplerTest, BadOptionsAreNamed) {
+  EXPECT_THAT(FullBatchSampler::Create({.max_records = 5, .records = 6, .batch_cap = 6}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("5")));
+  EXPECT_THAT(FullBatchSampler::Create({.max_records = 5, .records = 4, .batch_cap = 4}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("cap")));
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ class Step {
   struct Parts {
     grant::GrantGate& gate;
     comm::Communicator& communicator;
-    const dp::PoissonSampler& sampler;
+    const dp::Sampler& sampler;
     GradientSummer& summer;
     dp::Mechanism& mechanism;
     optim::Optimizer& optimizer;
