@@ -51,13 +51,16 @@ void AddDataVerb(CLI::App& app, Context& context) {
   auto options = std::make_shared<DataOptions>();
   CLI::App* data = app.add_subcommand("data", "Prepare data");
   data->require_subcommand(1);
-  CLI::App* verb = data->add_subcommand(
-      "prepare", "Turn text into a token file of bytes; one record is one privacy unit");
+  CLI::App* verb = data->add_subcommand("prepare",
+                                        "Turn text (one token a byte), or another tokenizer's "
+                                        "tokens, into a token file; one record is "
+                                        "one privacy unit");
   verb->footer(
       "Example: sotto data prepare notes.txt --format percent --max_length 256 --out notes.tokens\n"
       "             --holdout public.tokens --holdout_every 20");
-  verb->add_option("inputs", options->prepare.inputs, "text files")->required();
-  verb->add_option("--format", options->format, "lines, percent, jsonl or csv")
+  verb->add_option("inputs", options->prepare.inputs, "files of text or tokens")->required();
+  verb->add_option("--format", options->format,
+                   "lines, percent, jsonl or csv; tokens: JSON lines of ./dev tokenize")
       ->capture_default_str();
   verb->add_option("--column", options->prepare.reader.column,
                    "csv: the text's column; jsonl: the text's field")

@@ -3,19 +3,14 @@
 #define SOTTO_CLIENT_PREPARE_BYTE_TOKENIZER_H_
 
 #include <cstdint>
-#include <vector>
 
 #include "client/prepare/text_record.h"
+#include "client/prepare/tokenized_record.h"
 
 namespace sotto::client {
 
 inline constexpr int32_t kEndOfRecord = 256;
 inline constexpr int32_t kByteVocabularySize = 257;
-
-struct TokenizedRecord {
-  std::vector<int32_t> tokens;
-  std::vector<uint8_t> scored;  // by token: whether predicting it counts in the loss
-};
 
 // prompt, text, end of record; the prompt is not scored.
 TokenizedRecord TokenizeBytes(const TextRecord& record);

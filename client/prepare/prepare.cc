@@ -1,5 +1,6 @@
 #include "client/prepare/prepare.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <iterator>
 #include <system_error>
@@ -7,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/prepare/byte_tokenizer.h"
+#include "client/prepare/token_reader.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file_writer.h"
@@ -59,30 +61,47 @@ absl::Status CheckOptions(const PrepareOptions& options) {
   return CheckPaths(options);
 }
 
-absl::StatusOr<std::vector<TextRecord>> ReadInputs(const PrepareOptions& options) {
-  std::vector<TextRecord> records;
+absl::StatusOr<TokenizedRecords> ReadContent(absl::string_view content,
+                                             const RecordReaderOptions& options) {
+  if (options.format == RecordFormat::kTokens) return ReadTokens(content);
+  ASSIGN_OR_RETURN(const std::vector<TextRecord> texts, ReadRecords(content, options));
+  TokenizedRecords tokenized{.tokenizer = "bytes", .vocabulary_size = kByteVocabularySize};
+  for (const TextRecord& text : texts) tokenized.records.push_back(TokenizeBytes(text));
+  return tokenized;
+}
+
+// All inputs are of one tokenizer.
+absl::StatusOr<TokenizedRecords> ReadInputs(const PrepareOptions& options) {
+  TokenizedRecords all;
   for (const std::string& path : options.inputs) {
-    ASSIGN_OR_RETURN(std::string content, ReadFile(path));
-    absl::StatusOr<std::vector<TextRecord>> read = ReadRecords(content, options.reader);
+    ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+    absl::StatusOr<TokenizedRecords> read = ReadContent(content, options.reader);
     if (!read.ok()) {
       return absl::Status(read.status().code(), absl::StrCat(path, ": ", read.status().message()));
     }
-    records.insert(records.end(), std::make_move_iterator(read->begin()),
-                   std::make_move_iterator(read->end()));
+    if (all.tokenizer.empty()) {
+      all.tokenizer = read->tokenizer;
+      all.vocabulary_size = read->vocabulary_size;
+    } else if (read->tokenizer != all.tokenizer || read->vocabulary_size != all.vocabulary_size) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": all inputs must be of one tokenizer, but this is ", read->tokenizer, " with ",
+          read->vocabulary_size, " tokens after ", all.tokenizer, " with ", all.vocabulary_size));
+    }
+    std::move(read->records.begin(), read->records.end(), std::back_inserter(all.records));
   }
-  if (records.empty()) return absl::InvalidArgumentError("the input holds no records");
-  return records;
+  if (all.records.empty()) return absl::InvalidArgumentError("the input holds no records");
+  return all;
 }
 
 absl::StatusOr<PreparedFile> WriteTokens(const std::string& path, int32_t max_length,
-                                         const std::vector<const TextRecord*>& records) {
+                                         const TokenizedRecords& all,
+                                         const std::vector<const TokenizedRecord*>& records) {
   ASSIGN_OR_RETURN(dataset::TokenFileWriter writer,
-                   dataset::TokenFileWriter::Create(path, {.tokenizer = "bytes",
-                                                           .vocabulary_size = kByteVocabularySize,
+                   dataset::TokenFileWriter::Create(path, {.tokenizer = all.tokenizer,
+                                                           .vocabulary_size = all.vocabulary_size,
                                                            .max_length = max_length}));
-  for (const TextRecord* record : records) {
-    const TokenizedRecord tokenized = TokenizeBytes(*record);
-    RETURN_IF_ERROR(writer.Add(tokenized.tokens, tokenized.scored));
+  for (const TokenizedRecord* record : records) {
+    RETURN_IF_ERROR(writer.Add(record->tokens, record->scored));
   }
   PreparedFile file{.path = path,
                     .sha256 = "",
@@ -96,23 +115,24 @@ absl::StatusOr<PreparedFile> WriteTokens(const std::string& path, int32_t max_le
 
 absl::StatusOr<Prepared> Prepare(const PrepareOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(const std::vector<TextRecord> records, ReadInputs(options));
-  std::vector<const TextRecord*> kept;
-  std::vector<const TextRecord*> held_out;
-  for (size_t i = 0; i < records.size(); ++i) {
+  ASSIGN_OR_RETURN(const TokenizedRecords all, ReadInputs(options));
+  std::vector<const TokenizedRecord*> kept;
+  std::vector<const TokenizedRecord*> held_out;
+  for (size_t i = 0; i < all.records.size(); ++i) {
     const bool is_held_out =
         options.holdout_every > 0 && (i + 1) % static_cast<size_t>(options.holdout_every) == 0;
-    (is_held_out ? held_out : kept).push_back(&records[i]);
+    (is_held_out ? held_out : kept).push_back(&all.records[i]);
   }
   if (options.holdout_every > 0 && held_out.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--holdout_every ", options.holdout_every,
                                                    " leaves no record for the holdout: there are ",
-                                                   records.size()));
+                                                   all.records.size()));
   }
   Prepared prepared;
-  ASSIGN_OR_RETURN(prepared.dataset, WriteTokens(options.output, options.max_length, kept));
+  ASSIGN_OR_RETURN(prepared.dataset, WriteTokens(options.output, options.max_length, all, kept));
   if (!held_out.empty()) {
-    ASSIGN_OR_RETURN(prepared.holdout, WriteTokens(options.holdout, options.max_length, held_out));
+    ASSIGN_OR_RETURN(prepared.holdout,
+                     WriteTokens(options.holdout, options.max_length, all, held_out));
   }
   return prepared;
 }

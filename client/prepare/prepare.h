@@ -1,4 +1,4 @@
-// From text files to a token file, and a public one split off it.
+// From text files, or files of tokens, to a token file, and a public one split off it.
 #ifndef SOTTO_CLIENT_PREPARE_PREPARE_H_
 #define SOTTO_CLIENT_PREPARE_PREPARE_H_
 

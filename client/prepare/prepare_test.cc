@@ -3,9 +3,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "client/prepare/byte_tokenizer.h"
 #include "client/prepare/csv.h"
 #include "client/prepare/record_reader.h"
+#include "client/prepare/token_reader.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
 #include "common/dataset/token_file.h"
@@ -93,6 +95,59 @@ TEST(ByteTokenizerTest, ThePromptIsSeenButNotScored) {
   EXPECT_THAT(record.scored, ElementsAre(0, 0, 1, 1));
 }
 
+constexpr char kTokensHeader[] = "{\"tokenizer\": \"t\", \"vocabulary_size\": 10}\n";
+
+TEST(TokenReaderTest, ReadsTokensAndWhatIsScored) {
+  ASSERT_OK_AND_ASSIGN(
+      TokenizedRecords read,
+      ReadTokens(absl::StrCat(kTokensHeader, "{\"tokens\": [3, 9], \"scored\": [0, 1]}\n\n",
+                              "{\"tokens\": [0]}\n")));
+  EXPECT_EQ(read.tokenizer, "t");
+  EXPECT_EQ(read.vocabulary_size, 10);
+  ASSERT_EQ(read.records.size(), 2u);
+  EXPECT_THAT(read.records[0].tokens, ElementsAre(3, 9));
+  EXPECT_THAT(read.records[0].scored, ElementsAre(0, 1));
+  EXPECT_THAT(read.records[1].scored, ElementsAre(1));
+}
+
+struct BadTokens {
+  const char* name;
+  const char* line;  // behind the header
+  const char* message;
+};
+class BadTokensTest : public ::testing::TestWithParam<BadTokens> {};
+
+TEST_P(BadTokensTest, NamesTheLineAndTheRule) {
+  EXPECT_THAT(
+      ReadTokens(absl::StrCat(kTokensHeader, GetParam().line)),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               AllOf(HasSubstr("line 2: "), HasSubstr(GetParam().message), Not(HasSubstr("77")))));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    TokenReader, BadTokensTest,
+    ::testing::Values(
+        BadTokens{"NotJson", "77", "must be one JSON object"},
+        BadTokens{"NoTokens", "{\"scored\": [1]}", "field \"tokens\" must be an array"},
+        BadTokens{"OutsideVocabulary", "{\"tokens\": [77]}", "whole numbers from 0 to 9"},
+        BadTokens{"Negative", "{\"tokens\": [-1]}", "whole numbers from 0 to 9"},
+        BadTokens{"Fraction", "{\"tokens\": [1.5]}", "whole numbers from 0 to 9"},
+        BadTokens{"Empty", "{\"tokens\": []}", "at least one token"},
+        BadTokens{"ScoredTwice", "{\"tokens\": [1], \"scored\": [2]}", "from 0 to 1"},
+        BadTokens{"ScoredTooShort", "{\"tokens\": [1, 2], \"scored\": [1]}", "has 1 for 2"},
+        BadTokens{"OtherField", "{\"tokens\": [1], \"text77\": 1}", "may only have"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(TokenReaderTest, TheHeaderIsRequired) {
+  for (absl::string_view content :
+       {"", "{\"tokens\": [1]}\n", "{\"tokenizer\": \"t\", \"vocabulary_size\": 1}\n",
+        "{\"tokenizer\": \"t\", \"vocabulary_size\": 9e99}\n",
+        "{\"tokenizer\": 1, \"vocabulary_size\": 10}\n"}) {
+    EXPECT_THAT(ReadTokens(content), StatusIs(absl::StatusCode::kInvalidArgument,
+                                              HasSubstr("line 1: must be {\"tokenizer\": NAME")));
+  }
+}
+
 class PrepareTest : public ::testing::Test {
  protected:
   PrepareTest() : directory_(*MakeTempDir(::testing::TempDir() + "/prepare-")) {}
@@ -131,6 +186,23 @@ TEST_F(PrepareTest, EveryNthRecordIsHeldOutAndInNoOtherFile) {
   EXPECT_EQ(prepared.dataset.records, 3);
   EXPECT_EQ(prepared.holdout.records, 2);
   EXPECT_NE(prepared.dataset.sha256, prepared.holdout.sha256);
+}
+
+TEST_F(PrepareTest, TokensKeepTheirTokenizerAndMustAllBeOfOne) {
+  const std::string input =
+      Write("in.jsonl", absl::StrCat(kTokensHeader, "{\"tokens\": [1, 2]}\n"));
+  PrepareOptions options = MakeOptions(input);
+  options.reader.format = RecordFormat::kTokens;
+  ASSERT_OK_AND_ASSIGN(Prepared prepared, Prepare(options));
+  ASSERT_OK_AND_ASSIGN(auto file, dataset::TokenFile::Open(prepared.dataset.path));
+  EXPECT_EQ(file->header().tokenizer, "t");
+  EXPECT_EQ(file->header().vocabulary_size, 10);
+  options.inputs.push_back(Write("other.jsonl",
+                                 "{\"tokenizer\": \"u\", \"vocabulary_size\": 10}\n"
+                                 "{\"tokens\": [1]}\n"));
+  EXPECT_THAT(Prepare(options),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("other.jsonl: all inputs"), HasSubstr("u with 10"))));
 }
 
 TEST_F(PrepareTest, AWrongInputNamesItsFileAndWritesNothing) {

@@ -124,6 +124,8 @@ absl::StatusOr<std::vector<TextRecord>> ReadRecords(absl::string_view content,
       return ReadJsonl(content, options.column);
     case RecordFormat::kCsv:
       return ReadCsv(content, options.column);
+    case RecordFormat::kTokens:
+      return absl::InvalidArgumentError("the format tokens holds no text");
   }
   return absl::InternalError("unknown record format");
 }
@@ -133,8 +135,9 @@ absl::StatusOr<RecordFormat> ParseRecordFormat(absl::string_view name) {
   if (name == "percent") return RecordFormat::kPercent;
   if (name == "jsonl") return RecordFormat::kJsonl;
   if (name == "csv") return RecordFormat::kCsv;
+  if (name == "tokens") return RecordFormat::kTokens;
   return absl::InvalidArgumentError(
-      absl::StrCat("format must be lines, percent, jsonl or csv, but is \"", name, "\""));
+      absl::StrCat("format must be lines, percent, jsonl, csv or tokens, but is \"", name, "\""));
 }
 
 }  // namespace sotto::client

@@ -16,6 +16,7 @@ enum class RecordFormat {
   kPercent,  // records separated by lines that hold one "%", as in fortune files
   kJsonl,    // one JSON object a line: {"text": ...} or {"prompt": ..., "completion": ...}
   kCsv,      // RFC 4180 with a header line; one column is the text
+  kTokens,   // JSON lines of tokens: not text, read by token_reader.h
 };
 
 struct RecordReaderOptions {
@@ -24,11 +25,11 @@ struct RecordReaderOptions {
 };
 
 // The records of `content`, in order; records that hold only white space are left out.
-// INVALID_ARGUMENT: what is not of the format, with the line's number and never its text.
+// INVALID_ARGUMENT: what is not of the format, with the line's number and never its text; kTokens.
 absl::StatusOr<std::vector<TextRecord>> ReadRecords(absl::string_view content,
                                                     const RecordReaderOptions& options);
 
-// "lines", "percent", "jsonl", "csv". INVALID_ARGUMENT lists them.
+// "lines", "percent", "jsonl", "csv", "tokens". INVALID_ARGUMENT lists them.
 absl::StatusOr<RecordFormat> ParseRecordFormat(absl::string_view name);
 
 }  // namespace sotto::client
