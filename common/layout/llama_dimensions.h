@@ -3,21 +3,29 @@
 
 #include <cstdint>
 
+#include "common/layout/activation.h"
+#include "common/layout/rotary.h"
+
 namespace sotto::layout {
 
+// Llama (Touvron et al. 2023): RMSNorm, rotary positions, grouped queries, gated MLP.
 struct LlamaDimensions {
   int64_t vocabulary_size = 0;
   int64_t width = 0;  // d
   int64_t layers = 0;
   int64_t heads = 0;
-  int64_t key_value_heads = 0;  // divides heads
-  int64_t head_width = 0;
-  int64_t hidden = 0;  // of the MLP
-  int64_t max_length = 0;
-  bool tied_head = true;
-  double rms_norm_epsilon = 1e-5;
-  double rope_theta = 10000;
+  int64_t key_value_heads = 0;  // 0: as many as heads; divides heads
+  int64_t head_width = 0;       // 0: width / heads; even
+  int64_t mlp_width = 0;
+  int64_t max_length = 0;  // tokens per example at most; rotary positions need no parameters
+  bool tied_head = false;
+  bool query_key_value_bias = false;
+  bool attention_output_bias = false;
+  bool mlp_bias = false;
+  Activation activation = Activation::kSilu;  // of the gate
+  double rms_norm_epsilon = 1e-6;
   double init_stddev = 0.02;
+  RotaryPositions rotary;
 
   friend bool operator==(const LlamaDimensions&, const LlamaDimensions&) = default;
 };

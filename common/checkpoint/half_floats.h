@@ -1,0 +1,15 @@
+// 16-bit floating-point formats, as files hold them.
+#ifndef SOTTO_COMMON_CHECKPOINT_HALF_FLOATS_H_
+#define SOTTO_COMMON_CHECKPOINT_HALF_FLOATS_H_
+
+#include <cstdint>
+
+namespace sotto::checkpoint {
+
+// Exact: every value of either format is a float.
+float FloatOfBfloat16(uint16_t bits);
+float FloatOfFloat16(uint16_t bits);
+
+}  // namespace sotto::checkpoint
+
+#endif  // SOTTO_COMMON_CHECKPOINT_HALF_FLOATS_H_

@@ -1,0 +1,82 @@
+#include "common/layout/description_parts.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace sotto::layout {
+
+absl::Status RequireAtLeast(absl::string_view family, absl::string_view name, int64_t value,
+                            int64_t minimum) {
+  if (value >= minimum) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(family, ".", name, " must be at least ", minimum, ", but is ", value));
+}
+
+absl::Status RequirePositive(absl::string_view family, absl::string_view name, double value,
+                             bool zero_allowed) {
+  if (std::isfinite(value) && (value > 0 || (zero_allowed && value == 0))) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(family, ".", name, " must be finite and ",
+                                                 zero_allowed ? "not negative" : "positive",
+                                                 ", but is ", value));
+}
+
+int UnitBuilder::Add(ParameterDescription parameter) {
+  unit_.parameters.push_back(std::move(parameter));
+  return static_cast<int>(unit_.parameters.size()) - 1;
+}
+
+UnitBuilder& UnitBuilder::AddLayer(const std::string& name, LayerKind kind, int64_t inputs,
+                                   int64_t outputs, std::vector<int> parameters) {
+  unit_.layers.push_back({.name = name,
+                          .kind = kind,
+                          .inputs = inputs,
+                          .outputs = outputs,
+                          .parameters = std::move(parameters)});
+  return *this;
+}
+
+UnitBuilder& UnitBuilder::Linear(const std::string& name, std::vector<int64_t> weight_shape,
+                                 int64_t inputs, int64_t outputs, bool bias, double stddev) {
+  std::vector<int> parameters = {Add({.name = name + ".weight",
+                                      .shape = std::move(weight_shape),
+                                      .init = Init::kNormal,
+                                      .init_stddev = stddev,
+                                      .weight_decay = true})};
+  if (bias) parameters.push_back(Add({.name = name + ".bias", .shape = {outputs}}));
+  return AddLayer(name, LayerKind::kLinear, inputs, outputs, std::move(parameters));
+}
+
+UnitBuilder& UnitBuilder::Table(const std::string& name, LayerKind kind, int64_t rows,
+                                int64_t width, double stddev) {
+  const int weight = Add({.name = name + ".weight",
+                          .shape = {rows, width},
+                          .init = Init::kNormal,
+                          .init_stddev = stddev,
+                          .weight_decay = true});
+  return AddLayer(name, kind, rows, width, {weight});
+}
+
+UnitBuilder& UnitBuilder::LayerNorm(const std::string& name, int64_t width) {
+  const int gain = Add({.name = name + ".weight", .shape = {width}, .init = Init::kOnes});
+  const int bias = Add({.name = name + ".bias", .shape = {width}});
+  return AddLayer(name, LayerKind::kLayerNorm, width, width, {gain, bias});
+}
+
+UnitBuilder& UnitBuilder::RmsNorm(const std::string& name, int64_t width) {
+  const int gain = Add({.name = name + ".weight", .shape = {width}, .init = Init::kOnes});
+  return AddLayer(name, LayerKind::kRmsNorm, width, width, {gain});
+}
+
+UnitBuilder& UnitBuilder::InLastStage() {
+  unit_.layers.back().in_last_stage = true;
+  return *this;
+}
+
+UnitBuilder& UnitBuilder::OneRowPerExample() {
+  unit_.layers.back().one_row_per_example = true;
+  return *this;
+}
+
+}  // namespace sotto::layout

@@ -1,0 +1,56 @@
+// What the descriptions of all families are put together from.
+#ifndef SOTTO_COMMON_LAYOUT_DESCRIPTION_PARTS_H_
+#define SOTTO_COMMON_LAYOUT_DESCRIPTION_PARTS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "common/layout/model_description.h"
+
+namespace sotto::layout {
+
+// INVALID_ARGUMENT "FAMILY.NAME must be at least MINIMUM, but is VALUE".
+absl::Status RequireAtLeast(absl::string_view family, absl::string_view name, int64_t value,
+                            int64_t minimum);
+
+// INVALID_ARGUMENT unless `value` is finite and positive, or zero where that is allowed.
+absl::Status RequirePositive(absl::string_view family, absl::string_view name, double value,
+                             bool zero_allowed = false);
+
+// Puts a unit together: parameters are added layer by layer, and each layer knows its own.
+class UnitBuilder {
+ public:
+  explicit UnitBuilder(std::string name) { unit_.name = std::move(name); }
+
+  // `weight_shape` normal with `stddev`, decayed; then a zero bias [outputs] where `bias` is set.
+  // Parameters are named NAME.weight, NAME.bias.
+  UnitBuilder& Linear(const std::string& name, std::vector<int64_t> weight_shape, int64_t inputs,
+                      int64_t outputs, bool bias, double stddev);
+  // [rows, width], normal, decayed.
+  UnitBuilder& Table(const std::string& name, LayerKind kind, int64_t rows, int64_t width,
+                     double stddev);
+  // Ones, then zeros.
+  UnitBuilder& LayerNorm(const std::string& name, int64_t width);
+  // Ones.
+  UnitBuilder& RmsNorm(const std::string& name, int64_t width);
+
+  // Of the layer added last: runs in the last stage only; has one row per example.
+  UnitBuilder& InLastStage();
+  UnitBuilder& OneRowPerExample();
+
+  UnitDescription Build() { return std::move(unit_); }
+
+ private:
+  int Add(ParameterDescription parameter);
+  UnitBuilder& AddLayer(const std::string& name, LayerKind kind, int64_t inputs, int64_t outputs,
+                        std::vector<int> parameters);
+
+  UnitDescription unit_;
+};
+
+}  // namespace sotto::layout
+
+#endif  // SOTTO_COMMON_LAYOUT_DESCRIPTION_PARTS_H_
