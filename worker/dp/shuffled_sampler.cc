@@ -19,25 +19,24 @@ absl::StatusOr<std::unique_ptr<ShuffledSampler>> ShuffledSampler::Create(Options
     return absl::InvalidArgumentError(absl::StrCat(
         "shuffled batches need max_records below 2^31, but it is ", options.max_records));
   }
-  if (options.steps_per_epoch < 1 || options.steps_per_epoch > options.max_records) {
-    return absl::InvalidArgumentError(absl::StrCat("steps_per_epoch must be in [1, ",
-                                                   options.max_records, "], but is ",
-                                                   options.steps_per_epoch));
+  if (options.batch_places < 1 || options.batch_places > options.max_records) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "batch_places must be in [1, ", options.max_records, "], but is ", options.batch_places));
   }
-  const int64_t largest =
-      (options.max_records + options.steps_per_epoch - 1) / options.steps_per_epoch;
-  RETURN_IF_ERROR(CheckBatchCap(options.batch_cap, largest));
+  RETURN_IF_ERROR(CheckBatchCap(options.batch_cap, options.batch_places));
   return std::unique_ptr<ShuffledSampler>(new ShuffledSampler(std::move(options)));
 }
 
 ShuffledSampler::ShuffledSampler(Options options)
-    : options_(std::move(options)), order_key_(options_.order_key) {}
+    : options_(std::move(options)),
+      order_key_(options_.order_key),
+      steps_per_epoch_((options_.max_records + options_.batch_places - 1) / options_.batch_places) {
+}
 
 Batch ShuffledSampler::Sample(const grant::StepGrant& grant) const {
-  const int64_t position = grant.step() % options_.steps_per_epoch;
-  const std::vector<uint32_t>& order = OrderOf(grant.step() / options_.steps_per_epoch);
-  const int64_t begin = position * options_.max_records / options_.steps_per_epoch;
-  const int64_t end = (position + 1) * options_.max_records / options_.steps_per_epoch;
+  const std::vector<uint32_t>& order = OrderOf(grant.step() / steps_per_epoch_);
+  const int64_t begin = grant.step() % steps_per_epoch_ * options_.batch_places;
+  const int64_t end = std::min(options_.max_records, begin + options_.batch_places);
   Batch batch;
   for (int64_t i = begin; i < end; ++i) {
     if (order[i] < options_.records) batch.ids.push_back(order[i]);
