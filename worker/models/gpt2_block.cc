@@ -32,25 +32,21 @@ at::Tensor Gpt2Block::Forward(absl::Span<const at::Tensor> parameters, const Mic
 
 at::Tensor Gpt2Block::Backward(absl::Span<const at::Tensor> parameters, const MicroBatch&,
                                const at::Tensor& output_grads, nn::GradientSink& sink) {
-  sink.Visit(mlp_projection_, kept_.mlp_projection, output_grads);
-  at::Tensor fc_grads =
-      mlp_projection_.BackwardInput(parameters, kept_.mlp_projection, output_grads);
+  const auto through = [&](const nn::Layer& layer, const nn::SavedInput& saved,
+                           const at::Tensor& grads) {
+    return nn::BackwardThrough(layer, parameters, saved, grads, sink);
+  };
+  at::Tensor fc_grads = through(mlp_projection_, kept_.mlp_projection, output_grads);
   at::gelu_backward_out(fc_grads, fc_grads, kept_.fc_output, "tanh");
-  sink.Visit(fc_, kept_.fc, fc_grads);
-  const at::Tensor ln_2_grads = fc_.BackwardInput(parameters, kept_.fc, fc_grads);
+  const at::Tensor ln_2_grads = through(fc_, kept_.fc, fc_grads);
   fc_grads.reset();
-  sink.Visit(ln_2_, kept_.ln_2, ln_2_grads);
-  at::Tensor middle_grads = ln_2_.BackwardInput(parameters, kept_.ln_2, ln_2_grads);
+  at::Tensor middle_grads = through(ln_2_, kept_.ln_2, ln_2_grads);
   middle_grads.add_(output_grads);
 
-  sink.Visit(projection_, kept_.projection, middle_grads);
-  const at::Tensor attended_grads =
-      projection_.BackwardInput(parameters, kept_.projection, middle_grads);
+  const at::Tensor attended_grads = through(projection_, kept_.projection, middle_grads);
   const at::Tensor qkv_grads = scores_.Backward(kept_.scores, attended_grads);
-  sink.Visit(attention_, kept_.attention, qkv_grads);
-  const at::Tensor ln_1_grads = attention_.BackwardInput(parameters, kept_.attention, qkv_grads);
-  sink.Visit(ln_1_, kept_.ln_1, ln_1_grads);
-  at::Tensor input_grads = ln_1_.BackwardInput(parameters, kept_.ln_1, ln_1_grads);
+  const at::Tensor ln_1_grads = through(attention_, kept_.attention, qkv_grads);
+  at::Tensor input_grads = through(ln_1_, kept_.ln_1, ln_1_grads);
   input_grads.add_(middle_grads);
   return input_grads;
 }

@@ -5,14 +5,15 @@ namespace sotto::models {
 namespace {
 
 std::unique_ptr<nn::Layer> MakeTokens(const Gpt2Embedding::Options& options) {
-  if (options.tied == nullptr) return std::make_unique<nn::Embedding>(options.tokens);
-  return std::make_unique<nn::TiedEmbedding>(options.tokens);
+  if (options.tied == nullptr)
+    return std::make_unique<nn::Embedding>(nn::EmbeddingOptions{.weight = options.tokens});
+  return std::make_unique<nn::TiedEmbedding>(nn::EmbeddingOptions{.weight = options.tokens});
 }
 
 }  // namespace
 
 Gpt2Embedding::Gpt2Embedding(const Options& options)
-    : options_(options), tokens_(MakeTokens(options)), positions_(options.positions) {}
+    : options_(options), tokens_(MakeTokens(options)), positions_({.weight = options.positions}) {}
 
 at::Tensor Gpt2Embedding::Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
                                   const at::Tensor&) {
@@ -20,15 +21,15 @@ at::Tensor Gpt2Embedding::Forward(absl::Span<const at::Tensor> parameters, const
   return positions_.Forward(parameters, embedded, &kept_positions_);
 }
 
-at::Tensor Gpt2Embedding::Backward(absl::Span<const at::Tensor>, const MicroBatch&,
+at::Tensor Gpt2Embedding::Backward(absl::Span<const at::Tensor> parameters, const MicroBatch&,
                                    const at::Tensor& output_grads, nn::GradientSink& sink) {
   nn::SavedInput saved = kept_tokens_;
-  if (options_.tied != nullptr && sink.needs_cross_term()) {
+  if (options_.tied != nullptr && sink.needs_cross_term(*tokens_)) {
     saved.head_activations_BTD = options_.tied->head_activations_BTD;
     saved.head_grads_BTT = options_.tied->head_grads_BTT;
   }
-  sink.Visit(*tokens_, saved, output_grads);
-  sink.Visit(positions_, kept_positions_, output_grads);
+  nn::BackwardThrough(*tokens_, parameters, saved, output_grads, sink);
+  nn::BackwardThrough(positions_, parameters, kept_positions_, output_grads, sink);
   return at::Tensor();
 }
 

@@ -11,7 +11,8 @@ namespace sotto::models {
 namespace {
 
 std::unique_ptr<nn::Layer> MakeHead(const Gpt2Head::Options& options) {
-  if (options.tied != nullptr) return std::make_unique<nn::TiedHead>(options.weight);
+  if (options.tied != nullptr)
+    return std::make_unique<nn::TiedHead>(nn::EmbeddingOptions{.weight = options.weight});
   return std::make_unique<nn::Linear>(nn::Linear::Options{
       .weight = options.weight, .weight_layout = nn::Linear::WeightLayout::kOutputInput});
 }
@@ -89,7 +90,8 @@ at::Tensor Gpt2Head::Backward(absl::Span<const at::Tensor> parameters, const Mic
                                  : LogitGrads(parameters, batch, begin, count, losses_B);
     const nn::SavedInput part = nn::SliceExamples(kept_head_, begin, count);
     sink.Visit(*head_, part, grads);
-    if (options_.tied != nullptr && sink.needs_cross_term()) KeepCrossTerm(batch, part, grads);
+    if (options_.tied != nullptr && sink.needs_cross_term(*head_))
+      KeepCrossTerm(batch, part, grads);
     const at::Tensor part_grads = head_->BackwardInput(parameters, part, grads);
     if (count == examples) {
       activation_grads = part_grads;
@@ -100,8 +102,7 @@ at::Tensor Gpt2Head::Backward(absl::Span<const at::Tensor> parameters, const Mic
     }
     activation_grads.narrow(0, begin, count).copy_(part_grads);
   }
-  sink.Visit(ln_f_, kept_ln_f_, activation_grads);
-  return ln_f_.BackwardInput(parameters, kept_ln_f_, activation_grads);
+  return nn::BackwardThrough(ln_f_, parameters, kept_ln_f_, activation_grads, sink);
 }
 
 void Gpt2Head::Release() {

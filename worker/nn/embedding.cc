@@ -6,11 +6,26 @@
 #include "ATen/Parallel.h"
 #include "ATen/ops/add.h"
 #include "ATen/ops/index_select.h"
-#include "kernels/fold.h"
 #include "kernels/sum_of_squares.h"
+#include "worker/nn/example_rows.h"
+#include "worker/nn/float32.h"
 #include "worker/nn/token_rows.h"
 
 namespace sotto::nn {
+namespace {
+
+std::vector<int> ParametersOf(const EmbeddingOptions& options) {
+  if (options.frozen) return {};
+  return {options.weight};
+}
+
+}  // namespace
+
+Embedding::Embedding(const EmbeddingOptions& options)
+    : Layer(ParametersOf(options), options.index), weight_(options.weight) {}
+
+PositionEmbedding::PositionEmbedding(const EmbeddingOptions& options)
+    : Layer(ParametersOf(options), options.index), weight_(options.weight) {}
 
 at::Tensor Embedding::Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                               SavedInput* saved) const {
@@ -25,9 +40,9 @@ at::Tensor Embedding::BackwardInput(absl::Span<const at::Tensor>, const SavedInp
   return at::Tensor();
 }
 
-void Embedding::AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
+void Embedding::AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads, NormForm,
                                  const at::Tensor& norm_sq_B) const {
-  const at::Tensor grads = output_grads.contiguous();
+  const at::Tensor grads = Float32(output_grads);
   double* norm_sq = norm_sq_B.data_ptr<double>();
   at::parallel_for(0, grads.size(0), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> row;
@@ -56,8 +71,8 @@ at::Tensor PositionEmbedding::BackwardInput(absl::Span<const at::Tensor>, const 
 }
 
 void PositionEmbedding::AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
-                                         const at::Tensor& norm_sq_B) const {
-  const at::Tensor grads = output_grads.contiguous();
+                                         NormForm, const at::Tensor& norm_sq_B) const {
+  const at::Tensor grads = Float32(output_grads);
   double* norm_sq = norm_sq_B.data_ptr<double>();
   const int64_t elements = grads.size(1) * grads.size(2);
   for (int64_t b = 0; b < grads.size(0); ++b) {
@@ -69,15 +84,9 @@ void PositionEmbedding::AddExampleNormSq(const SavedInput& saved, const at::Tens
 void PositionEmbedding::WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
                                    const at::Tensor& coefficients_B,
                                    absl::Span<const at::Tensor> gradients) const {
-  const at::Tensor grads = output_grads.contiguous();
-  const int64_t elements = grads.size(1) * grads.size(2);
-  std::vector<float> factors(static_cast<size_t>(grads.size(0)), 1.0f);
-  if (coefficients_B.defined()) {
-    std::copy_n(coefficients_B.const_data_ptr<float>(), grads.size(0), factors.begin());
-  }
-  kernels::Fold(
-      grads.const_data_ptr<float>(), elements, factors,
-      absl::MakeSpan(gradients[weight_].data_ptr<float>(), static_cast<size_t>(elements)));
+  const at::Tensor grads = Float32(output_grads);
+  FoldRows(grads.view({grads.size(0), grads.size(1) * grads.size(2)}), coefficients_B,
+           gradients[weight_]);
 }
 
 }  // namespace sotto::nn

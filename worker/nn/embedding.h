@@ -5,17 +5,23 @@
 
 namespace sotto::nn {
 
+struct EmbeddingOptions {
+  int weight = 0;  // position in the unit's parameter list
+  bool frozen = false;
+  int index = 0;  // in UnitDescription::layers
+};
+
 // y[b, t] = weight[input[b, t]]; input int64 [B, T], contiguous; weight [V, D]. Held as output
 // gradients: an example's gradient has at most T rows.
 class Embedding final : public Layer {
  public:
-  explicit Embedding(int weight) : Layer({weight}), weight_(weight) {}
+  explicit Embedding(const EmbeddingOptions& options);
 
   at::Tensor Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                      SavedInput* saved) const override;
   at::Tensor BackwardInput(absl::Span<const at::Tensor> parameters, const SavedInput& saved,
                            const at::Tensor& output_grads) const override;
-  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
+  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads, NormForm form,
                         const at::Tensor& norm_sq_B) const override;
   void WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
                   const at::Tensor& coefficients_B,
@@ -30,13 +36,13 @@ class Embedding final : public Layer {
 // max_length.
 class PositionEmbedding final : public Layer {
  public:
-  explicit PositionEmbedding(int weight) : Layer({weight}), weight_(weight) {}
+  explicit PositionEmbedding(const EmbeddingOptions& options);
 
   at::Tensor Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                      SavedInput* saved) const override;
   at::Tensor BackwardInput(absl::Span<const at::Tensor> parameters, const SavedInput& saved,
                            const at::Tensor& output_grads) const override;
-  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
+  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads, NormForm form,
                         const at::Tensor& norm_sq_B) const override;
   void WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
                   const at::Tensor& coefficients_B,

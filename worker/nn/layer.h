@@ -16,10 +16,10 @@ namespace sotto::nn {
 // What a layer keeps from its forward pass for the other verbs. Which members are set is the
 // layer's own matter.
 struct SavedInput {
-  at::Tensor activations;        // [B, T, *]
+  at::Tensor activations;        // [B, T, *]; convolutions and GroupNorm: [B, C, H, W]
   at::Tensor tokens_BT;          // int64
-  at::Tensor mean_BT;            // LayerNorm
-  at::Tensor reciprocal_std_BT;  // LayerNorm
+  at::Tensor mean_BT;            // LayerNorm; GroupNorm: [B, groups]
+  at::Tensor reciprocal_std_BT;  // LayerNorm, RMSNorm; GroupNorm: [B, groups]
   // The embedding's call site of a tied weight: what the head's call site left for the cross term
   // of the norm.
   at::Tensor head_activations_BTD;
@@ -44,21 +44,37 @@ enum class HeldForm {
   kOutputGrads,  // (saved input, output gradients), no larger than the activations
 };
 
+// How an example's squared gradient norm is formed, where a layer has the choice.
+enum class NormForm {
+  kGram,          // through both T x T Gram matrices, materialised for one example at a time
+  kTiled,         // Gram or direct form in tiles, whichever is cheaper
+  kFromGradient,  // from the example's own gradient, materialised for one example at a time
+};
+
 // A layer that owns parameters: explicit vector-Jacobian products, no autograd. Stateless and
-// thread-safe; what a pass needs lies in SavedInput. All tensors are float32 on one device unless
-// said otherwise; examples never mix.
+// thread-safe; what a pass needs lies in SavedInput. Examples never mix.
+//
+// Activations, weights and output gradients are float32, or all bfloat16; gradients, coefficients
+// and slabs are float32. Norms and weight gradients are taken in float32 from the values as they
+// are. All tensors lie on one device.
 //
 // `parameters` and `gradients` are always those of the layer's whole unit, in the layout's order;
-// parameters() says which of them the layer owns. Gradients are added to what their tensors hold.
+// parameters() says which gradients the layer writes. Gradients are added to what their tensors
+// hold.
 class Layer {
  public:
-  explicit Layer(std::vector<int> parameters) : parameters_(std::move(parameters)) {}
+  // `index`: the layer's position in UnitDescription::layers.
+  explicit Layer(std::vector<int> trainable_parameters, int index = 0)
+      : parameters_(std::move(trainable_parameters)), index_(index) {}
   virtual ~Layer() = default;
   Layer(const Layer&) = delete;
   Layer& operator=(const Layer&) = delete;
 
-  // Positions of the layer's parameters in its unit's parameter list.
+  // Positions of the layer's trainable parameters in its unit's parameter list. A layer without
+  // any is frozen: it has verbs 1 and 2 only and is never handed to a sink.
   absl::Span<const int> parameters() const { return parameters_; }
+
+  int index() const { return index_; }
 
   // Verb 1. Returns the output and fills `saved`.
   virtual at::Tensor Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
@@ -69,10 +85,17 @@ class Layer {
                                    const at::Tensor& output_grads) const = 0;
 
   // Verb 3. Adds each example's squared gradient norm to `norm_sq_B` (float64 [B]). Sums are taken
-  // in float32 within blocks of at most 4096 elements and in float64 beyond. Holds no more than
-  // tiles of a T x T or I x O matrix.
+  // in float32 within blocks of at most 4096 elements and in float64 beyond. The default takes the
+  // norm of each example's own gradient, whatever the form: verb 4 on its slice.
   virtual void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
-                                const at::Tensor& norm_sq_B) const = 0;
+                                NormForm form, const at::Tensor& norm_sq_B) const;
+
+  // Verbs 2 and 3 in one. A layer that overrides it works example by example, so that an example's
+  // output gradients are read for both while they are in cache; the default is one after the other.
+  virtual at::Tensor BackwardInputWithNormSq(absl::Span<const at::Tensor> parameters,
+                                             const SavedInput& saved,
+                                             const at::Tensor& output_grads, NormForm form,
+                                             const at::Tensor& norm_sq_B) const;
 
   // Verb 4. Adds sum_b c_b grad_b to `gradients`; an undefined `coefficients_B` (float32 [B]) means
   // all ones. An example with coefficient 0 must be finite: callers select it to zero first.
@@ -80,16 +103,23 @@ class Layer {
                           const at::Tensor& coefficients_B,
                           absl::Span<const at::Tensor> gradients) const = 0;
 
-  // Verbs 3 and 4 in one, only where held_form() is kSlab (the default dies): overwrites each
-  // example's gradient in `slabs` (per parameter of the unit [B, elements], rows may be far apart)
-  // and adds its squared norm to `norm_sq_B`.
+  // Verbs 3 and 4 in one, only where held_form() is kSlab: overwrites each example's gradient in
+  // `slabs` (per parameter of the unit [B, elements], rows may be far apart) and adds its squared
+  // norm to `norm_sq_B`. The default is verb 4 on each example's slice.
   virtual void ExampleGrads(const SavedInput& saved, const at::Tensor& output_grads,
                             absl::Span<const at::Tensor> slabs, const at::Tensor& norm_sq_B) const;
 
   virtual HeldForm held_form() const { return HeldForm::kSlab; }
 
+ protected:
+  // Shapes of parameters(), in their order, for the defaults of verb 3 and ExampleGrads (this
+  // default dies: a layer overrides both or this).
+  virtual std::vector<std::vector<int64_t>> GradientShapes(const SavedInput& saved,
+                                                           const at::Tensor& output_grads) const;
+
  private:
   const std::vector<int> parameters_;
+  const int index_;
 };
 
 }  // namespace sotto::nn

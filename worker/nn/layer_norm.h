@@ -12,16 +12,18 @@ class LayerNorm final : public Layer {
     int gain = 0;  // positions in the unit's parameter list
     int bias = 1;
     double epsilon = 1e-5;
+    bool gain_frozen = false;
+    bool bias_frozen = false;
+    int index = 0;  // in UnitDescription::layers
   };
 
-  explicit LayerNorm(const Options& options)
-      : Layer({options.gain, options.bias}), options_(options) {}
+  explicit LayerNorm(const Options& options);
 
   at::Tensor Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                      SavedInput* saved) const override;
   at::Tensor BackwardInput(absl::Span<const at::Tensor> parameters, const SavedInput& saved,
                            const at::Tensor& output_grads) const override;
-  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
+  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads, NormForm form,
                         const at::Tensor& norm_sq_B) const override;
   void WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
                   const at::Tensor& coefficients_B,

@@ -1,19 +1,22 @@
 #include "worker/nn/linear.h"
 
-#include <utility>
 #include <vector>
 
 #include "ATen/ops/addmm.h"
 #include "ATen/ops/mm.h"
 #include "kernels/sum_of_squares.h"
+#include "worker/nn/float32.h"
 #include "worker/nn/outer_product.h"
+#include "worker/nn/outer_product_norm.h"
 
 namespace sotto::nn {
 namespace {
 
 std::vector<int> ParametersOf(const Linear::Options& options) {
-  if (options.bias == Linear::kNoBias) return {options.weight};
-  return {options.weight, options.bias};
+  std::vector<int> parameters;
+  if (!options.weight_frozen) parameters.push_back(options.weight);
+  if (options.bias != Linear::kNoBias && !options.bias_frozen) parameters.push_back(options.bias);
+  return parameters;
 }
 
 at::Tensor Flat(const at::Tensor& values_BTR) {
@@ -22,11 +25,12 @@ at::Tensor Flat(const at::Tensor& values_BTR) {
 
 }  // namespace
 
-Linear::Linear(const Options& options) : Layer(ParametersOf(options)), options_(options) {}
+Linear::Linear(const Options& options)
+    : Layer(ParametersOf(options), options.index), options_(options) {}
 
 at::Tensor Linear::Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                            SavedInput* saved) const {
-  saved->activations = input;
+  saved->activations = trains_weight() ? input : at::Tensor();
   const at::Tensor& stored = parameters[options_.weight];
   const at::Tensor weight_IO = output_first() ? stored.t() : stored;
   const at::Tensor output = has_bias()
@@ -44,32 +48,48 @@ at::Tensor Linear::BackwardInput(absl::Span<const at::Tensor> parameters, const 
 }
 
 void Linear::AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
-                              const at::Tensor& norm_sq_B) const {
-  AddOuterProductNormSq(saved.activations, output_grads, norm_sq_B);
-  if (has_bias()) AddColumnSumNormSq(output_grads, /*sums_BR=*/at::Tensor(), norm_sq_B);
+                              NormForm form, const at::Tensor& norm_sq_B) const {
+  const at::Tensor grads = Float32(output_grads);
+  if (trains_weight()) {
+    AddOuterProductNormSq(Float32(saved.activations), grads, form, norm_sq_B);
+  }
+  if (trains_bias()) AddColumnSumNormSq(grads, /*sums_BR=*/at::Tensor(), norm_sq_B);
+}
+
+at::Tensor Linear::BackwardInputWithNormSq(absl::Span<const at::Tensor> parameters,
+                                           const SavedInput& saved, const at::Tensor& output_grads,
+                                           NormForm form, const at::Tensor& norm_sq_B) const {
+  if (output_grads.scalar_type() != at::kFloat || !trains_weight()) {
+    return Layer::BackwardInputWithNormSq(parameters, saved, output_grads, form, norm_sq_B);
+  }
+  return InputGradsWithNormSq(saved.activations, output_grads, parameters[options_.weight],
+                              output_first(), trains_bias(), form, norm_sq_B);
 }
 
 void Linear::WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
                         const at::Tensor& coefficients_B,
                         absl::Span<const at::Tensor> gradients) const {
-  const at::Tensor* left = &saved.activations;
-  const at::Tensor* right = &output_grads;
-  if (output_first()) std::swap(left, right);
-  AddScaledOuterProducts(*left, *right, coefficients_B, gradients[options_.weight]);
-  if (has_bias()) AddScaledColumnSums(output_grads, coefficients_B, gradients[options_.bias]);
+  const at::Tensor grads = Float32(output_grads);
+  if (trains_weight()) {
+    const at::Tensor inputs = Float32(saved.activations);
+    AddScaledOuterProducts(output_first() ? grads : inputs, output_first() ? inputs : grads,
+                           coefficients_B, gradients[options_.weight]);
+  }
+  if (trains_bias()) AddScaledColumnSums(grads, coefficients_B, gradients[options_.bias]);
 }
 
 void Linear::ExampleGrads(const SavedInput& saved, const at::Tensor& output_grads,
                           absl::Span<const at::Tensor> slabs, const at::Tensor& norm_sq_B) const {
-  double* norm_sq = norm_sq_B.data_ptr<double>();
-  const at::Tensor* left = &saved.activations;
-  const at::Tensor* right = &output_grads;
-  if (output_first()) std::swap(left, right);
-  OuterProducts(*left, *right, slabs[options_.weight],
-                [norm_sq](int64_t b, absl::Span<const float> values) {
-                  norm_sq[b] += kernels::SumOfSquares(values);
-                });
-  if (has_bias()) AddColumnSumNormSq(output_grads, slabs[options_.bias], norm_sq_B);
+  const at::Tensor grads = Float32(output_grads);
+  if (trains_weight()) {
+    double* norm_sq = norm_sq_B.data_ptr<double>();
+    const at::Tensor inputs = Float32(saved.activations);
+    OuterProducts(output_first() ? grads : inputs, output_first() ? inputs : grads,
+                  slabs[options_.weight], [norm_sq](int64_t b, absl::Span<const float> values) {
+                    norm_sq[b] += kernels::SumOfSquares(values);
+                  });
+  }
+  if (trains_bias()) AddColumnSumNormSq(grads, slabs[options_.bias], norm_sq_B);
 }
 
 }  // namespace sotto::nn

@@ -5,7 +5,9 @@
 
 namespace sotto::nn {
 
-// y = x W + b over the last dimension. Inputs and outputs are [B, T, *], contiguous.
+// y = x W + b over the last dimension. Inputs and outputs are [B, T, *], contiguous. A layer with
+// one row per example (modulation, a head on pooled values) has T = 1; its norm is |a|^2 |g|^2.
+// Only a trainable weight keeps the input.
 class Linear final : public Layer {
  public:
   enum class WeightLayout {
@@ -18,6 +20,9 @@ class Linear final : public Layer {
     int weight = 0;  // positions in the unit's parameter list
     int bias = kNoBias;
     WeightLayout weight_layout = WeightLayout::kInputOutput;
+    bool weight_frozen = false;
+    bool bias_frozen = false;
+    int index = 0;  // in UnitDescription::layers
   };
 
   explicit Linear(const Options& options);
@@ -26,8 +31,11 @@ class Linear final : public Layer {
                      SavedInput* saved) const override;
   at::Tensor BackwardInput(absl::Span<const at::Tensor> parameters, const SavedInput& saved,
                            const at::Tensor& output_grads) const override;
-  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
+  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads, NormForm form,
                         const at::Tensor& norm_sq_B) const override;
+  at::Tensor BackwardInputWithNormSq(absl::Span<const at::Tensor> parameters,
+                                     const SavedInput& saved, const at::Tensor& output_grads,
+                                     NormForm form, const at::Tensor& norm_sq_B) const override;
   void WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
                   const at::Tensor& coefficients_B,
                   absl::Span<const at::Tensor> gradients) const override;
@@ -36,6 +44,8 @@ class Linear final : public Layer {
 
  private:
   bool has_bias() const { return options_.bias != kNoBias; }
+  bool trains_weight() const { return !options_.weight_frozen; }
+  bool trains_bias() const { return has_bias() && !options_.bias_frozen; }
   bool output_first() const { return options_.weight_layout == WeightLayout::kOutputInput; }
 
   const Options options_;

@@ -13,15 +13,6 @@ namespace sotto::nn {
 // and right [B, T, R], on the CPU. Examples are split over ATen's threads; within one example the
 // order of additions does not depend on B.
 
-// Adds ||M_b||^2 to norm_sq_B (float64). Uses the cheaper of
-//   Gram:   sum_{t,s} (left_t . left_s)(right_t . right_s), upper triangle in tiles of at most 128
-//   x 128, and direct: tiles of M_b, squared and dropped.
-// Where Gram's terms cancel so far that its rounding would matter (sum |terms| > 64 |sum|), the
-// direct form is used instead, so that the relative error of the norm stays below 2^-15, half of
-// the clipping margin.
-void AddOuterProductNormSq(const at::Tensor& left_BTL, const at::Tensor& right_BTR,
-                           const at::Tensor& norm_sq_B);
-
 // Overwrites the rows of products_BE (E = L * R; rows may be far apart) with M_b.
 // `visit(b, values)` is called for each finished example by the thread that made it, while it is in
 // cache.

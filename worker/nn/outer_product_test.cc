@@ -6,6 +6,7 @@
 #include "ATen/CPUGeneratorImpl.h"
 #include "ATen/Functions.h"
 #include "gtest/gtest.h"
+#include "worker/nn/outer_product_norm.h"
 
 namespace sotto::nn {
 namespace {
@@ -44,13 +45,38 @@ INSTANTIATE_TEST_SUITE_P(Shapes, OuterProductTest,
                                            Shape{1, 1, 1, 1}, Shape{2, 1, 33, 5},
                                            Shape{5, 128, 300, 300}, Shape{0, 4, 3, 3}));
 
-TEST_P(OuterProductTest, NormsEqualFloat64) {
+constexpr NormForm kForms[] = {NormForm::kGram, NormForm::kTiled, NormForm::kFromGradient};
+
+TEST_P(OuterProductTest, NormsOfEveryFormEqualFloat64) {
   const at::Tensor expected = NormSq64(Products64(left_, right_));
-  const at::Tensor norm_sq = at::ones({GetParam().examples}, at::kDouble);
-  AddOuterProductNormSq(left_, right_, norm_sq);
-  for (int64_t b = 0; b < GetParam().examples; ++b) {
-    EXPECT_NEAR(norm_sq[b].item<double>() - 1, expected[b].item<double>(),
-                1e-5 * expected[b].item<double>());
+  for (NormForm form : kForms) {
+    const at::Tensor norm_sq = at::ones({GetParam().examples}, at::kDouble);
+    AddOuterProductNormSq(left_, right_, form, norm_sq);
+    for (int64_t b = 0; b < GetParam().examples; ++b) {
+      EXPECT_NEAR(norm_sq[b].item<double>() - 1, expected[b].item<double>(),
+                  1e-5 * expected[b].item<double>())
+          << static_cast<int>(form);
+    }
+  }
+}
+
+TEST_P(OuterProductTest, InputGradsComeWithTheSameNorms) {
+  const Shape& s = GetParam();
+  const at::Tensor expected = NormSq64(Products64(left_, right_));
+  const at::Tensor bias = right_.to(at::kDouble).sum(1).pow(2).sum(1);
+  const at::Tensor weight = Normal({s.left, s.right}, /*seed=*/3);
+  const at::Tensor grads64 = at::matmul(right_.to(at::kDouble), weight.to(at::kDouble).t());
+  for (bool output_first : {false, true}) {
+    const at::Tensor stored = output_first ? weight.t().contiguous() : weight;
+    const at::Tensor norm_sq = at::ones({s.examples}, at::kDouble);
+    const at::Tensor grads = InputGradsWithNormSq(left_, right_, stored, output_first,
+                                                  /*with_bias=*/true, NormForm::kTiled, norm_sq);
+    EXPECT_LE(grads.to(at::kDouble).sub(grads64).norm().item<double>(),
+              1e-5 * grads64.norm().item<double>());
+    for (int64_t b = 0; b < s.examples; ++b) {
+      const double whole = expected[b].item<double>() + bias[b].item<double>();
+      EXPECT_NEAR(norm_sq[b].item<double>() - 1, whole, 1e-5 * whole);
+    }
   }
 }
 
@@ -100,11 +126,13 @@ TEST(OuterProductCancellationTest, TheNormOfACancellingSumIsStillRight) {
   const at::Tensor left = at::cat({half_left, half_left}, 1);
   const at::Tensor right = at::cat({half_right, half_right.mul(-1 + 1e-5)}, 1);
   const double expected = NormSq64(Products64(left, right)).item<double>();
-  const at::Tensor norm_sq = at::zeros({1}, at::kDouble);
-  AddOuterProductNormSq(left, right, norm_sq);
-  // The direct form's rounding: 2^-24 of products 1e5 times larger than what is left, 64 of them at
-  // random.
-  EXPECT_NEAR(norm_sq.item<double>(), expected, 0.05 * expected);
+  for (NormForm form : kForms) {
+    const at::Tensor norm_sq = at::zeros({1}, at::kDouble);
+    AddOuterProductNormSq(left, right, form, norm_sq);
+    // The direct form's rounding: 2^-24 of products 1e5 times larger than what is left, 64 of them
+    // at random.
+    EXPECT_NEAR(norm_sq.item<double>(), expected, 0.05 * expected) << static_cast<int>(form);
+  }
   EXPECT_GT(expected, 0);
 }
 

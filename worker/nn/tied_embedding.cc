@@ -7,6 +7,7 @@
 #include "ATen/Parallel.h"
 #include "ATen/ops/mm.h"
 #include "kernels/sum_of_squares.h"
+#include "worker/nn/float32.h"
 #include "worker/nn/outer_product.h"
 #include "worker/nn/token_rows.h"
 
@@ -63,10 +64,18 @@ CrossTerm Cross(const at::Tensor& head_activations_TD, const at::Tensor& head_gr
 
 }  // namespace
 
-TiedHead::TiedHead(int weight)
-    : Layer({weight}),
-      weight_(weight),
-      linear_({.weight = weight, .weight_layout = Linear::WeightLayout::kOutputInput}) {}
+TiedHead::TiedHead(const EmbeddingOptions& options)
+    : Layer(options.frozen ? std::vector<int>() : std::vector<int>{options.weight}, options.index),
+      weight_(options.weight),
+      linear_({.weight = options.weight,
+               .weight_layout = Linear::WeightLayout::kOutputInput,
+               .weight_frozen = options.frozen,
+               .index = options.index}) {}
+
+TiedEmbedding::TiedEmbedding(const EmbeddingOptions& options)
+    : Layer(options.frozen ? std::vector<int>() : std::vector<int>{options.weight}, options.index),
+      weight_(options.weight),
+      embedding_(options) {}
 
 at::Tensor TiedHead::Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                              SavedInput* saved) const {
@@ -79,8 +88,8 @@ at::Tensor TiedHead::BackwardInput(absl::Span<const at::Tensor> parameters, cons
 }
 
 void TiedHead::AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
-                                const at::Tensor& norm_sq_B) const {
-  linear_.AddExampleNormSq(saved, output_grads, norm_sq_B);
+                                NormForm form, const at::Tensor& norm_sq_B) const {
+  linear_.AddExampleNormSq(saved, output_grads, form, norm_sq_B);
 }
 
 void TiedHead::WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
@@ -94,7 +103,7 @@ void TiedHead::ExampleGrads(const SavedInput& saved, const at::Tensor& output_gr
   double* norm_sq = norm_sq_B.data_ptr<double>();
   const int64_t vocabulary = output_grads.size(2);
   const int64_t width = saved.activations.size(2);
-  OuterProducts(output_grads, saved.activations, slabs[weight_],
+  OuterProducts(Float32(output_grads), Float32(saved.activations), slabs[weight_],
                 [&](int64_t b, absl::Span<const float> values) {
                   norm_sq[b] += OtherRowsNormSq(SortByToken(ExampleTokens(saved.tokens_BT, b)),
                                                 values.data(), vocabulary, width);
@@ -113,14 +122,15 @@ at::Tensor TiedEmbedding::BackwardInput(absl::Span<const at::Tensor> parameters,
 }
 
 void TiedEmbedding::AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
-                                     const at::Tensor& norm_sq_B) const {
-  embedding_.AddExampleNormSq(saved, output_grads, norm_sq_B);
-  const at::Tensor grads = output_grads.contiguous();
-  const at::Tensor head_grads = saved.head_grads_BTT.contiguous();
+                                     NormForm form, const at::Tensor& norm_sq_B) const {
+  embedding_.AddExampleNormSq(saved, output_grads, form, norm_sq_B);
+  const at::Tensor grads = Float32(output_grads);
+  const at::Tensor head_grads = Float32(saved.head_grads_BTT);
+  const at::Tensor head_activations = Float32(saved.head_activations_BTD);
   double* norm_sq = norm_sq_B.data_ptr<double>();
   at::parallel_for(0, grads.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
-      const CrossTerm cross = Cross(saved.head_activations_BTD[b], head_grads[b], grads[b]);
+      const CrossTerm cross = Cross(head_activations[b], head_grads[b], grads[b]);
       norm_sq[b] += 2 * cross.sum + kCrossSlack * cross.absolute;
     }
   });
@@ -135,7 +145,7 @@ void TiedEmbedding::WeightGrad(const SavedInput& saved, const at::Tensor& output
 void TiedEmbedding::ExampleGrads(const SavedInput& saved, const at::Tensor& output_grads,
                                  absl::Span<const at::Tensor> slabs,
                                  const at::Tensor& norm_sq_B) const {
-  const at::Tensor grads = output_grads.contiguous();
+  const at::Tensor grads = Float32(output_grads);
   const int64_t width = grads.size(2);
   const at::Tensor& slab = slabs[weight_];
   double* norm_sq = norm_sq_B.data_ptr<double>();

@@ -6,6 +6,8 @@
 
 namespace sotto::nn {
 
+// Both call sites carry the same options: one entry of UnitDescription::layers.
+//
 // One weight [V, D] with two call sites: the head (logits = x weight^T) and the embedding
 // (weight[token]). Its gradient is the sum of both, so its norm has a cross term. In backward the
 // head comes first:
@@ -20,14 +22,14 @@ namespace sotto::nn {
 
 class TiedHead final : public Layer {
  public:
-  explicit TiedHead(int weight);
+  explicit TiedHead(const EmbeddingOptions& options);
 
   // Keeps `input` as saved->activations; the caller sets saved->tokens_BT before ExampleGrads.
   at::Tensor Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                      SavedInput* saved) const override;
   at::Tensor BackwardInput(absl::Span<const at::Tensor> parameters, const SavedInput& saved,
                            const at::Tensor& output_grads) const override;
-  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
+  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads, NormForm form,
                         const at::Tensor& norm_sq_B) const override;
   void WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
                   const at::Tensor& coefficients_B,
@@ -42,7 +44,7 @@ class TiedHead final : public Layer {
 
 class TiedEmbedding final : public Layer {
  public:
-  explicit TiedEmbedding(int weight) : Layer({weight}), weight_(weight), embedding_(weight) {}
+  explicit TiedEmbedding(const EmbeddingOptions& options);
 
   at::Tensor Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                      SavedInput* saved) const override;
@@ -50,7 +52,7 @@ class TiedEmbedding final : public Layer {
                            const at::Tensor& output_grads) const override;
   // The result is rounded up by 2^-21 of the sum of the absolute terms, which covers the rounding
   // of the cross term when the call sites' gradients cancel.
-  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads,
+  void AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_grads, NormForm form,
                         const at::Tensor& norm_sq_B) const override;
   void WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
                   const at::Tensor& coefficients_B,

@@ -4,6 +4,7 @@
 
 #include "ATen/Parallel.h"
 #include "kernels/sum_of_squares.h"
+#include "worker/nn/float32.h"
 
 namespace sotto::nn {
 
@@ -39,7 +40,7 @@ double TokenRowsNormSq(const TokenPositions& positions, const float* grads_TD, i
 
 void AddTokenRows(const at::Tensor& tokens_BT, const at::Tensor& grads_BTD,
                   const at::Tensor& coefficients_B, const at::Tensor& rows_VD) {
-  const at::Tensor grads = grads_BTD.contiguous();
+  const at::Tensor grads = Float32(grads_BTD);
   const int64_t tokens = grads.size(1);
   const int64_t width = grads.size(2);
   const float* values = grads.const_data_ptr<float>();
