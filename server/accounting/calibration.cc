@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -32,7 +35,8 @@ struct Trial {
 
 class NoiseSearch {
  public:
-  NoiseSearch(const CalibrationTarget& target, int64_t steps) : target_(target), steps_(steps) {}
+  NoiseSearch(const CalibrationTarget& target, absl::Span<const NoisePiece> pieces)
+      : target_(target), pieces_(pieces.begin(), pieces.end()) {}
 
   absl::StatusOr<double> Run() {
     ASSIGN_OR_RETURN(Trial low, Try(1));  // will cost too much
@@ -73,53 +77,166 @@ class NoiseSearch {
 
   absl::StatusOr<Trial> Try(double noise) const {
     ASSIGN_OR_RETURN(const EpsilonCurve curve,
-                     EpsilonCurve::Create({target_.sampling_rate, noise}, steps_, target_.delta));
-    const double epsilon = std::max(curve.At(steps_).epsilon, 1e-9 * target_.epsilon);
+                     CurveOf(pieces_, target_.sampling_rate, noise, target_.delta));
+    const double epsilon =
+        std::max(curve.At(CompositionsOf(pieces_)).epsilon, 1e-9 * target_.epsilon);
     return Trial{noise, epsilon <= target_.epsilon
                             ? std::min(0.0, std::log(epsilon / target_.epsilon))
                             : std::log(epsilon / target_.epsilon)};
   }
 
   absl::Status Unreachable(const char* before, double noise, const char* after) const {
+    int64_t compositions = 0;
+    for (const NoisePiece& piece : pieces_) compositions += piece.compositions;
     return absl::OutOfRangeError(absl::StrCat(
-        "epsilon ", target_.epsilon, " at delta ", target_.delta, " cannot be reached in ", steps_,
-        " steps at sampling rate ", target_.sampling_rate, ": ", before, " a noise multiplier of ",
-        noise, " ", after));
+        "epsilon ", target_.epsilon, " at delta ", target_.delta, " cannot be reached in ",
+        compositions, " steps at sampling rate ", target_.sampling_rate, ": ", before,
+        " a noise multiplier of ", noise, " ", after));
   }
 
   CalibrationTarget target_;
-  int64_t steps_;
+  std::vector<NoisePiece> pieces_;
 };
+
+// Pieces of a schedule over more and more steps: their mechanisms stay the same mostly, and so does
+// the curve then.
+class StepsSearch {
+ public:
+  StepsSearch(const CalibrationTarget& target, double noise_multiplier, PiecesOf pieces_of)
+      : target_(target), noise_multiplier_(noise_multiplier), pieces_of_(pieces_of) {}
+
+  absl::StatusOr<double> Epsilon(int64_t steps) {
+    const std::vector<NoisePiece> pieces = pieces_of_(steps);
+    std::vector<double> factors;
+    for (const NoisePiece& piece : pieces) factors.push_back(piece.factor);
+    if (!curve_.has_value() || factors != factors_) {
+      ASSIGN_OR_RETURN(curve_,
+                       CurveOf(pieces, target_.sampling_rate, noise_multiplier_, target_.delta));
+      factors_ = std::move(factors);
+    }
+    return curve_->At(CompositionsOf(pieces)).epsilon;
+  }
+
+  // From the plan's own curve, whose orders are refined for exactly these steps.
+  absl::StatusOr<double> OwnEpsilon(int64_t steps) {
+    curve_.reset();
+    return Epsilon(steps);
+  }
+
+ private:
+  CalibrationTarget target_;
+  double noise_multiplier_;
+  PiecesOf pieces_of_;
+  std::optional<EpsilonCurve> curve_;
+  std::vector<double> factors_;
+};
+
+// Moves `low`, which is within the target, up towards `high`, which is not or is not allowed.
+absl::Status Bisect(const CalibrationTarget& target, StepsSearch& search, int64_t& low,
+                    int64_t high) {
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    ASSIGN_OR_RETURN(const double epsilon, search.Epsilon(middle));
+    (epsilon <= target.epsilon ? low : high) = middle;
+  }
+  return absl::OkStatus();
+}
+
+// A plan refines its orders for its own number of steps, so that the last few steps around `steps`
+// are decided by curves of their own.
+absl::StatusOr<int64_t> LargestOwn(const CalibrationTarget& target, StepsSearch& search,
+                                   int64_t steps, int64_t limit) {
+  const auto fits = [&](int64_t candidate) -> absl::StatusOr<bool> {
+    ASSIGN_OR_RETURN(const double epsilon, search.OwnEpsilon(candidate));
+    return epsilon <= target.epsilon;
+  };
+  ASSIGN_OR_RETURN(bool within, fits(steps));
+  while (within && steps < limit) {
+    ASSIGN_OR_RETURN(within, fits(steps + 1));
+    if (!within) return steps;
+    ++steps;
+  }
+  while (!within && steps > 1) {
+    --steps;
+    ASSIGN_OR_RETURN(within, fits(steps));
+  }
+  return steps;
+}
 
 }  // namespace
 
+absl::StatusOr<EpsilonCurve> CurveOf(absl::Span<const NoisePiece> pieces, double sampling_rate,
+                                     double noise_multiplier, double delta) {
+  std::vector<StepMechanism> segments;
+  for (const NoisePiece& piece : pieces) {
+    segments.push_back({sampling_rate, noise_multiplier * piece.factor});
+  }
+  return EpsilonCurve::Create(segments, CompositionsOf(pieces), delta);
+}
+
+std::vector<int64_t> CompositionsOf(absl::Span<const NoisePiece> pieces) {
+  std::vector<int64_t> compositions;
+  for (const NoisePiece& piece : pieces) compositions.push_back(piece.compositions);
+  return compositions;
+}
+
 absl::StatusOr<double> CalibrateNoiseMultiplier(const CalibrationTarget& target, int64_t steps) {
+  const NoisePiece piece{1, steps};
+  return CalibrateNoiseMultiplier(target, absl::MakeConstSpan(&piece, 1));
+}
+
+absl::StatusOr<double> CalibrateNoiseMultiplier(const CalibrationTarget& target,
+                                                absl::Span<const NoisePiece> pieces) {
   RETURN_IF_ERROR(CheckTarget(target));
-  RETURN_IF_ERROR(Ranges().AtLeastOne("steps", steps).Check());
-  return NoiseSearch(target, steps).Run();
+  int64_t compositions = 0;
+  Ranges ranges;
+  for (const NoisePiece& piece : pieces) {
+    compositions += piece.compositions;
+    ranges.Positive("factor", piece.factor);
+  }
+  RETURN_IF_ERROR(ranges.AtLeastOne("steps", compositions).Check());
+  return NoiseSearch(target, pieces).Run();
 }
 
 absl::StatusOr<int64_t> CalibrateSteps(const CalibrationTarget& target, double noise_multiplier) {
+  constexpr int64_t kLimit = int64_t{1} << 40;
+  return CalibrateSteps(
+      target, noise_multiplier,
+      [](int64_t steps) {
+        return std::vector<NoisePiece>{{1, steps}};
+      },
+      kLimit);
+}
+
+absl::StatusOr<int64_t> CalibrateSteps(const CalibrationTarget& target, double noise_multiplier,
+                                       PiecesOf pieces_of, int64_t limit) {
   RETURN_IF_ERROR(CheckTarget(target));
-  RETURN_IF_ERROR(Ranges().Positive("noise_multiplier", noise_multiplier).Check());
-  const StepMechanism step{target.sampling_rate, noise_multiplier};
-  ASSIGN_OR_RETURN(const EpsilonCurve coarse, EpsilonCurve::Create(step, 1, target.delta));
-  const int64_t about = std::max<int64_t>(1, coarse.StepsWithin(target.epsilon));
-  ASSIGN_OR_RETURN(const EpsilonCurve fine, EpsilonCurve::Create(step, about, target.delta));
-  int64_t steps = fine.StepsWithin(target.epsilon);
-  if (steps == 0) {
-    return absl::OutOfRangeError(absl::StrCat("not even one step at noise multiplier ",
-                                              noise_multiplier, " and sampling rate ",
-                                              target.sampling_rate, " is within epsilon ",
-                                              target.epsilon, ": it costs ", fine.At(1).epsilon));
+  RETURN_IF_ERROR(
+      Ranges().Positive("noise_multiplier", noise_multiplier).AtLeastOne("steps", limit).Check());
+  StepsSearch search(target, noise_multiplier, pieces_of);
+  ASSIGN_OR_RETURN(const double one, search.Epsilon(1));
+  if (one > target.epsilon) {
+    return absl::OutOfRangeError(absl::StrCat(
+        "not even one step at noise multiplier ", noise_multiplier, " and sampling rate ",
+        target.sampling_rate, " is within epsilon ", target.epsilon, ": it costs ", one));
   }
-  // A plan refines its orders for its own number of steps, which may differ from `about`.
-  while (steps > 1) {
-    ASSIGN_OR_RETURN(const EpsilonCurve own, EpsilonCurve::Create(step, steps, target.delta));
-    if (own.At(steps).epsilon <= target.epsilon) break;
-    --steps;
+  int64_t low = 1;   // within
+  int64_t high = 2;  // will be beyond, or the limit
+  while (high <= limit) {
+    ASSIGN_OR_RETURN(const double epsilon, search.Epsilon(high));
+    if (epsilon > target.epsilon) break;
+    low = high;
+    high *= 2;
   }
-  return steps;
+  high = std::min(high, limit + 1);
+  // Twice, because a curve's orders are refined for the steps that it was made for.
+  for (int round = 0; round < 2; ++round) {
+    RETURN_IF_ERROR(search.OwnEpsilon(low).status());
+    RETURN_IF_ERROR(Bisect(target, search, low, high));
+    high = std::min(limit, low + low / 50 + 1) + 1;
+    if (round == 0) low = std::max<int64_t>(1, low - low / 50 - 1);
+  }
+  return LargestOwn(target, search, low, limit);
 }
 
 }  // namespace sotto::accounting

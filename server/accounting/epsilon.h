@@ -6,10 +6,13 @@
 
 namespace sotto::accounting {
 
+// EpsilonBound::order of a bound that comes from no order: the exact composition of Gaussians.
+inline constexpr double kExactGaussian = 0;
+
 // An upper bound and where it comes from.
 struct EpsilonBound {
   double epsilon = 0;
-  double order = 0;  // the order that gave it
+  double order = 0;  // the order that gave it, or kExactGaussian
 };
 
 // Guarantee: a mechanism of RDP `rdp` at `order` is (result, delta)-DP. The smaller of

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "server/accounting/epsilon.h"
 
 namespace sotto::accounting {
@@ -20,15 +21,24 @@ struct StepMechanism {
 // that they agree to the last bit. Immutable: thread-safe.
 class EpsilonCurve {
  public:
-  // Orders are the dense ones, and finer ones around the best for `planned_steps`. About 2 ms.
-  // `delta` is what the accountant gets (of a job with a batch cap: 0.99 of the job's delta).
-  // INVALID_ARGUMENT, naming the value: sampling_rate outside (0, 1], noise_multiplier not finite
-  // and positive, planned_steps < 1, delta outside (0, 1).
+  // Of a job whose steps are compositions of several mechanisms, `planned` times each. Orders are
+  // the dense ones, and finer ones around the best for `planned`. About 2 ms a segment. `delta` is
+  // what the accountant gets (of a job with a batch cap: 0.99 of the job's delta).
+  // INVALID_ARGUMENT, naming the value: no segment, or not one `planned` for each; sampling_rate
+  // outside (0, 1], noise_multiplier not finite and positive, `planned` not at least 1 together,
+  // delta outside (0, 1).
+  static absl::StatusOr<EpsilonCurve> Create(absl::Span<const StepMechanism> segments,
+                                             absl::Span<const int64_t> planned, double delta);
+  // The same of one mechanism.
   static absl::StatusOr<EpsilonCurve> Create(const StepMechanism& step, int64_t planned_steps,
                                              double delta);
 
-  // Guarantee: `steps` steps of the mechanism, decided upon beforehand, are (epsilon, delta)-DP
-  // under add-or-remove-one adjacency. 0 for steps <= 0.
+  // Guarantee: `compositions` of the segments' mechanisms, decided upon beforehand, are (epsilon,
+  // delta)-DP under add-or-remove-one adjacency; with sampling rate 1 under any adjacency whose
+  // sensitivity the noise multipliers are relative to. RDP adds up; without sampling the exact
+  // composition of Gaussians (gaussian.h) is taken when it is smaller. 0 for no compositions.
+  EpsilonBound At(absl::Span<const int64_t> compositions) const;
+  // Of the first segment's mechanism.
   EpsilonBound At(int64_t steps) const;
 
   // The largest number of steps with At(steps).epsilon <= epsilon; 0: not even one;
@@ -36,10 +46,14 @@ class EpsilonCurve {
   int64_t StepsWithin(double epsilon) const;
 
  private:
-  EpsilonCurve(std::vector<double> orders, std::vector<double> rdp, double delta);
+  EpsilonCurve(std::vector<StepMechanism> segments, std::vector<double> orders, double delta);
 
+  void AddOrders(absl::Span<const double> orders);
+  EpsilonBound RdpAt(absl::Span<const int64_t> compositions) const;
+
+  std::vector<StepMechanism> segments_;
   std::vector<double> orders_;
-  std::vector<double> rdp_;  // of one step
+  std::vector<std::vector<double>> rdp_;  // of one composition, by segment and order
   double delta_;
 };
 

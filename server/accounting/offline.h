@@ -20,7 +20,7 @@ struct EpsilonQuestion {
 
 struct EpsilonAnswer {
   double epsilon = 0;
-  double order = 0;  // Renyi order of the bound
+  double order = 0;  // Renyi order of the bound; 0: exact, of a Gaussian mechanism without sampling
 };
 
 // `sotto epsilon`. INVALID_ARGUMENT: one message that names every value out of range.
