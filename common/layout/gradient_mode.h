@@ -5,6 +5,7 @@
 
 #include <array>
 #include <optional>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "common/layout/strategy.h"
@@ -44,6 +45,9 @@ struct UnitMode {
 
   friend bool operator==(const UnitMode&, const UnitMode&) = default;
 };
+
+// A mode for each layer, by unit and by layer as in UnitDescription::layers. Empty: one mode for all.
+using LayerModes = std::vector<std::vector<UnitMode>>;
 
 struct NamedMode {
   absl::string_view name;

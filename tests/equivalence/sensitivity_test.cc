@@ -11,7 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/mode_run.h"
-#include "worker/dp/clipper.h"
+#include "worker/dp/clipping_rule.h"
 
 namespace sotto::equivalence {
 namespace {
@@ -19,6 +19,9 @@ namespace {
 constexpr double kClipNorm = 0.25;
 constexpr int64_t kVocabulary = 23;
 constexpr int64_t kTokens = 9;
+
+// C': what examples are clipped at in batches of at most `cap`.
+double AppliedClipNorm(int64_t cap) { return kClipNorm * (1 - dp::RoundingMargin(cap)); }
 
 struct Case {
   std::string mode;
@@ -52,7 +55,7 @@ TestModel SmallModel(bool tied) {
 ModeOptions OptionsOf(const Case& c, int64_t cap,
                       models::LossReduction reduction = models::LossReduction::kMean) {
   return {.mode = c.mode,
-          .applied_clip_norm = dp::AppliedClipNorm(kClipNorm, cap),
+          .applied_clip_norm = AppliedClipNorm(cap),
           .model = {.loss_reduction = reduction}};
 }
 
@@ -106,7 +109,7 @@ TEST_P(SensitivityTest, RemovingAnExampleMovesTheSumByAtMostTheClipNorm) {
       ASSERT_LE(distance, kClipNorm) << "round " << round << ", example " << removed;
     }
   }
-  EXPECT_GE(largest, 0.999 * dp::AppliedClipNorm(kClipNorm, kExamples));
+  EXPECT_GE(largest, 0.999 * AppliedClipNorm(kExamples));
 }
 
 TEST_P(SensitivityTest, RemovingOneOfManyAlignedExamplesMovesTheSumByAtMostTheClipNorm) {
@@ -132,7 +135,7 @@ TEST_P(SensitivityTest, ClippedExamplesKeepTheirShare) {
     EXPECT_LE(kept, kClipNorm);
     if (run.norm_sq_B()[0].item<double>() <= kClipNorm * kClipNorm) continue;
     ++clipped;
-    EXPECT_GE(kept, 0.999 * dp::AppliedClipNorm(kClipNorm, 64)) << "example " << b;
+    EXPECT_GE(kept, 0.999 * AppliedClipNorm(64)) << "example " << b;
   }
   EXPECT_GE(clipped, 15);
 }
@@ -150,7 +153,7 @@ TEST_P(SensitivityTest, EnormousExamplesAreClippedOrLeftOut) {
     const double share = Distance(SumOf(run, scaled, 4), others);
     EXPECT_LE(share, kClipNorm) << scale;
     if (scale < 1e18) {
-      EXPECT_GE(share, 0.999 * dp::AppliedClipNorm(kClipNorm, 64));
+      EXPECT_GE(share, 0.999 * AppliedClipNorm(64));
     } else {
       EXPECT_EQ(share, 0);  // its squares overflow float32
     }

@@ -1,82 +1,154 @@
 #include "worker/dp/gradient_pass.h"
 
-#include <cmath>
+#include <algorithm>
+#include <utility>
 
 #include "ATen/ops/zeros.h"
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "worker/dp/book_keeping.h"
+#include "worker/dp/deferred_norms.h"
+#include "worker/dp/flat_clipping.h"
 #include "worker/dp/gradient_sinks.h"
 #include "worker/dp/held_gradients.h"
 #include "worker/dp/statistics_reader.h"
 
 namespace sotto::dp {
+namespace {
+
+bool Mixes(const layout::UnitMode& job, const layout::UnitMode& layer) {
+  if ((job.norm == layout::Norm::kNone) != (layer.norm == layout::Norm::kNone)) return false;
+  if (layout::IsOnePass(job.kept)) return layout::IsOnePass(layer.kept);
+  return layer.kept == job.kept;
+}
+
+absl::Status CheckLayerModes(const layout::FlatLayout& layout,
+                             const GradientPass::Options& options) {
+  if (options.layer_modes.empty()) return absl::OkStatus();
+  if (options.layer_modes.size() != static_cast<size_t>(layout.num_units())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("layer modes are given for ", options.layer_modes.size(),
+                     " units, but the layout has ", layout.num_units()));
+  }
+  for (size_t unit = 0; unit < options.layer_modes.size(); ++unit) {
+    for (size_t layer = 0; layer < options.layer_modes[unit].size(); ++layer) {
+      if (Mixes(options.mode, options.layer_modes[unit][layer])) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("the mode of layer ", layer, " of unit ", unit,
+                       " does not go with the job's: one backward pass or two, norms or none"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<GradientPass>> GradientPass::Create(const layout::FlatLayout& layout,
                                                                    const Options& options) {
-  if (options.mode.norm != layout::Norm::kNone &&
-      !(std::isfinite(options.applied_clip_norm) && options.applied_clip_norm > 0)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "applied_clip_norm must be finite and positive, but is ", options.applied_clip_norm));
+  std::shared_ptr<const ClippingRule> clipping = options.clipping;
+  if (clipping == nullptr) {
+    ASSIGN_OR_RETURN(clipping, FlatClipping::Create(options.applied_clip_norm, /*margin=*/0));
   }
   if (options.max_examples < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_examples must be at least 1, but is ", options.max_examples));
   }
-  if (options.mode.kept == layout::Kept::kOutputGrads) {
-    return absl::UnimplementedError("book-keeping modes do not exist yet");
+  if (clipping->num_groups() != 1 && clipping->num_groups() != layout.num_units()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("clip thresholds are given for ", clipping->num_groups(),
+                     " units, but the layout has ", layout.num_units()));
   }
-  return std::unique_ptr<GradientPass>(new GradientPass(layout, options));
+  RETURN_IF_ERROR(CheckLayerModes(layout, options));
+  return std::unique_ptr<GradientPass>(new GradientPass(layout, options, std::move(clipping)));
 }
 
-GradientPass::GradientPass(const layout::FlatLayout& layout, const Options& options)
-    : options_(options), held_(std::make_unique<HeldGradients>(layout, options.max_examples)) {}
+GradientPass::GradientPass(const layout::FlatLayout& layout, const Options& options,
+                           std::shared_ptr<const ClippingRule> clipping)
+    : options_(options),
+      clipping_(std::move(clipping)),
+      held_(std::make_unique<HeldGradients>(layout, options.max_examples)),
+      book_(std::make_unique<BookKeeping>(layout.num_units())),
+      deferred_(std::make_unique<DeferredNorms>()) {}
 
 GradientPass::~GradientPass() = default;
 
+absl::Status GradientPass::SetClipNorm(double clip_norm) {
+  if (in_step_) {
+    return absl::FailedPreconditionError(
+        "the clip norm can change between steps only: examples of this step were added already");
+  }
+  ASSIGN_OR_RETURN(clipping_, clipping_->WithClipNorm(clip_norm));
+  return absl::OkStatus();
+}
+
+L2Sensitivity GradientPass::EndStep() {
+  in_step_ = false;
+  return clipping_->sensitivity();
+}
+
 void GradientPass::Begin(absl::Span<const int64_t> example_ids) {
   SOTTO_CHECK(static_cast<int64_t>(example_ids.size()) <= options_.max_examples);
+  in_step_ = true;
   example_ids_.assign(example_ids.begin(), example_ids.end());
-  norm_sq_B_ = at::zeros({static_cast<int64_t>(example_ids.size())}, at::kDouble);
+  norm_sq_GB_ =
+      at::zeros({clipping_->num_groups(), static_cast<int64_t>(example_ids.size())}, at::kDouble);
   coefficients_ = {};
   held_->Clear();
+  book_->Clear();
+  deferred_->Clear();
 }
 
 nn::GradientSink& GradientPass::Sink(Verb verb, int unit, absl::Span<const at::Tensor> gradients) {
-  if (verb == Verb::kNorm && options_.mode.kept == layout::Kept::kExampleGrads) {
-    sink_ = std::make_unique<HoldSink>(*held_, unit, norm_sq_B_);
-  } else if (verb == Verb::kNorm) {
-    sink_ = std::make_unique<NormSink>(norm_sq_B_);
+  if (verb == Verb::kNorm) {
+    sink_ = std::make_unique<NormSink>(NormSink::Context{
+        .held = *held_,
+        .book = *book_,
+        .deferred = *deferred_,
+        .mode = options_.mode,
+        .layer_modes = options_.layer_modes.empty() ? nullptr : &options_.layer_modes[unit],
+        .unit = unit,
+        .norm_sq_B = norm_sq_GB_[clipping_->GroupOf(unit)]});
   } else if (options_.mode.norm == layout::Norm::kNone) {
     sink_ = std::make_unique<WeightGradSink>(/*coefficients=*/nullptr, gradients);
   } else {
-    SOTTO_CHECK(coefficients_.values_B.defined());  // Scaling precedes every sum.
-    sink_ = std::make_unique<WeightGradSink>(&coefficients_, gradients);
+    sink_ = std::make_unique<WeightGradSink>(&CoefficientsOf(unit), gradients);
   }
   return *sink_;
 }
 
+int64_t GradientPass::MeasureDeferred() { return deferred_->Measure(); }
+
 void GradientPass::Clip(const at::Tensor& losses_B) {
-  coefficients_ = ComputeCoefficients(norm_sq_B_, losses_B, options_.applied_clip_norm);
+  SOTTO_CHECK(deferred_->empty());  // A norm that is missing would clip too little.
+  coefficients_ = ComputeCoefficients(norm_sq_GB_, losses_B, *clipping_);
+  norm_sq_B_ = norm_sq_GB_.sum(0);
 }
 
-void GradientPass::Fold(int unit, absl::Span<const at::Tensor> gradients) {
-  SOTTO_CHECK(coefficients_.values_B.defined());
-  held_->Fold(unit, coefficients_, gradients);
+const Coefficients& GradientPass::CoefficientsOf(int unit) const {
+  SOTTO_CHECK(!coefficients_.groups.empty());  // Scaling precedes every sum.
+  return coefficients_.groups[clipping_->GroupOf(unit)];
+}
+
+void GradientPass::Fold(int unit, absl::Span<const at::Tensor> gradients,
+                        absl::Span<const at::Tensor> parameters) {
+  const Coefficients& coefficients = CoefficientsOf(unit);
+  held_->Fold(unit, coefficients, gradients);
+  book_->AddTo(unit, coefficients, gradients, parameters);
 }
 
 PrivateStatistics GradientPass::End(const at::Tensor& losses_B) {
   PrivateStatistics statistics;
   const float* losses = losses_B.const_data_ptr<float>();
-  const float* factors =
-      coefficients_.values_B.defined() ? coefficients_.values_B.const_data_ptr<float>() : nullptr;
   for (size_t b = 0; b < example_ids_.size(); ++b) {
     if (example_ids_[b] < 0) continue;
-    StatisticsReader::AddExample(statistics, losses[b], options_.loss_bound,
-                                 factors != nullptr && factors[b] < 1);
+    const bool was_clipped = !coefficients_.groups.empty() && coefficients_.clipped_B[b];
+    StatisticsReader::AddExample(statistics, losses[b], options_.loss_bound, was_clipped);
   }
   sink_.reset();
   held_->Clear();
+  book_->Clear();
+  deferred_->Clear();
   return statistics;
 }
 

@@ -1,17 +1,93 @@
 #include "worker/dp/gradient_sinks.h"
 
+#include <utility>
+
+#include "common/base/log.h"
+
 namespace sotto::dp {
+namespace {
+
+nn::NormForm FormOf(const layout::UnitMode& mode) {
+  switch (mode.norm) {
+    case layout::Norm::kGram:
+      return nn::NormForm::kGram;
+    case layout::Norm::kFromGradient:
+      // Where nothing is held, the gradient of a layer without a slab is its output gradients.
+      return mode.kept == layout::Kept::kExampleGrads ? nn::NormForm::kTiled
+                                                      : nn::NormForm::kFromGradient;
+    case layout::Norm::kTiled:
+    case layout::Norm::kNone:
+      break;
+  }
+  return nn::NormForm::kTiled;
+}
+
+}  // namespace
+
+const layout::UnitMode& NormSink::ModeOf(const nn::Layer& layer) const {
+  if (context_.layer_modes == nullptr) return context_.mode;
+  SOTTO_CHECK(layer.index() >= 0 && layer.index() < static_cast<int>(context_.layer_modes->size()));
+  return (*context_.layer_modes)[layer.index()];
+}
+
+bool NormSink::HoldsGradient(const nn::Layer& layer) const {
+  return ModeOf(layer).kept == layout::Kept::kExampleGrads &&
+         layer.held_form() == nn::HeldForm::kSlab;
+}
+
+void NormSink::AddNorm(const nn::Layer& layer, const nn::SavedInput& saved,
+                       const at::Tensor& output_grads) const {
+  layer.AddExampleNormSq(saved, output_grads, FormOf(ModeOf(layer)),
+                         context_.norm_sq_B.narrow(0, saved.first_example, output_grads.size(0)));
+}
 
 void NormSink::Visit(const nn::Layer& layer, const nn::SavedInput& saved,
                      const at::Tensor& output_grads) {
-  layer.AddExampleNormSq(saved, output_grads,
-                         norm_sq_B_.narrow(0, saved.first_example, output_grads.size(0)));
+  const layout::UnitMode& mode = ModeOf(layer);
+  const bool deferred = mode.when == layout::When::kAfterBackward;
+  if (HoldsGradient(layer)) {
+    if (deferred) {
+      context_.deferred.AddHeld(context_.held, context_.unit, layer, saved, output_grads,
+                                context_.norm_sq_B);
+    } else {
+      context_.held.Hold(context_.unit, layer, saved, output_grads, context_.norm_sq_B);
+    }
+    return;
+  }
+  if (deferred) {
+    context_.deferred.Add(layer, saved, output_grads, FormOf(mode), context_.norm_sq_B);
+  } else {
+    AddNorm(layer, saved, output_grads);
+  }
+  if (layout::IsOnePass(mode.kept)) context_.book.Keep(context_.unit, layer, saved, output_grads);
 }
 
-void HoldSink::Visit(const nn::Layer& layer, const nn::SavedInput& saved,
-                     const at::Tensor& output_grads) {
-  held_.Hold(unit_, layer, saved, output_grads, norm_sq_B_);
+at::Tensor NormSink::Through(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
+                             const nn::SavedInput& saved, const at::Tensor& output_grads) {
+  const layout::UnitMode& mode = ModeOf(layer);
+  if (mode.when != layout::When::kInLayer || HoldsGradient(layer)) {
+    return GradientSink::Through(layer, parameters, saved, output_grads);
+  }
+  const at::Tensor input_grads = layer.BackwardInputWithNormSq(
+      parameters, saved, output_grads, FormOf(mode),
+      context_.norm_sq_B.narrow(0, saved.first_example, output_grads.size(0)));
+  if (layout::IsOnePass(mode.kept)) context_.book.Keep(context_.unit, layer, saved, output_grads);
+  return input_grads;
 }
+
+void NormSink::VisitRecomputable(const nn::Layer& layer, const nn::SavedInput& saved,
+                                 const at::Tensor& output_grads, Recompute again) {
+  if (HoldsGradient(layer)) {
+    context_.held.Hold(context_.unit, layer, saved, output_grads, context_.norm_sq_B);
+    return;
+  }
+  AddNorm(layer, saved, output_grads);
+  if (layout::IsOnePass(ModeOf(layer).kept)) {
+    context_.book.KeepInput(context_.unit, layer, saved, std::move(again));
+  }
+}
+
+bool NormSink::needs_cross_term(const nn::Layer& layer) const { return !HoldsGradient(layer); }
 
 void WeightGradSink::Visit(const nn::Layer& layer, const nn::SavedInput& saved,
                            const at::Tensor& output_grads) {
@@ -19,15 +95,7 @@ void WeightGradSink::Visit(const nn::Layer& layer, const nn::SavedInput& saved,
     layer.WeightGrad(saved, output_grads, at::Tensor(), gradients_);
     return;
   }
-  const int64_t count = output_grads.size(0);
-  const at::Tensor factors = coefficients_->values_B.narrow(0, saved.first_example, count);
-  if (coefficients_->all_kept) {
-    layer.WeightGrad(saved, output_grads, factors, gradients_);
-    return;
-  }
-  const at::Tensor keep = coefficients_->keep_B.narrow(0, saved.first_example, count);
-  layer.WeightGrad(nn::SelectExamples(saved, keep), nn::SelectExamples(output_grads, keep), factors,
-                   gradients_);
+  AddClippedGradients(layer, saved, output_grads, *coefficients_, gradients_);
 }
 
 }  // namespace sotto::dp

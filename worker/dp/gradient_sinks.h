@@ -1,44 +1,53 @@
 #ifndef SOTTO_WORKER_DP_GRADIENT_SINKS_H_
 #define SOTTO_WORKER_DP_GRADIENT_SINKS_H_
 
-#include <utility>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "absl/types/span.h"
+#include "common/layout/gradient_mode.h"
+#include "worker/dp/book_keeping.h"
 #include "worker/dp/clipper.h"
+#include "worker/dp/deferred_norms.h"
 #include "worker/dp/held_gradients.h"
 #include "worker/nn/gradient_sink.h"
 
 namespace sotto::dp {
 
-// First of two passes: norms from activations and output gradients.
+// The backward pass that yields norms: of one unit, each layer by its own mode. What the mode keeps
+// for the weight gradients goes to HeldGradients or BookKeeping.
 class NormSink final : public nn::GradientSink {
  public:
-  explicit NormSink(at::Tensor norm_sq_B) : norm_sq_B_(std::move(norm_sq_B)) {}
+  struct Context {
+    HeldGradients& held;
+    BookKeeping& book;
+    DeferredNorms& deferred;
+    const layout::UnitMode mode;
+    const std::vector<layout::UnitMode>* layer_modes;  // of the unit; null: `mode` for all
+    const int unit;
+    const at::Tensor norm_sq_B;  // of the unit's clipping group
+  };
+
+  // The context's references outlive the sink.
+  explicit NormSink(const Context& context) : context_(context) {}
 
   void Visit(const nn::Layer& layer, const nn::SavedInput& saved,
              const at::Tensor& output_grads) override;
-  bool needs_cross_term() const override { return true; }
+  // IN_LAYER: norm and input gradient example by example.
+  at::Tensor Through(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
+                     const nn::SavedInput& saved, const at::Tensor& output_grads) override;
+  // Its norm is never deferred: that would keep the output gradients that are formed again.
+  void VisitRecomputable(const nn::Layer& layer, const nn::SavedInput& saved,
+                         const at::Tensor& output_grads, Recompute again) override;
+  bool needs_cross_term(const nn::Layer& layer) const override;
 
  private:
-  const at::Tensor norm_sq_B_;
-};
+  const layout::UnitMode& ModeOf(const nn::Layer& layer) const;
+  bool HoldsGradient(const nn::Layer& layer) const;
+  void AddNorm(const nn::Layer& layer, const nn::SavedInput& saved,
+               const at::Tensor& output_grads) const;
 
-// One pass: each example's gradient is formed, measured and held.
-class HoldSink final : public nn::GradientSink {
- public:
-  // `held` must outlive the sink.
-  HoldSink(HeldGradients& held, int unit, at::Tensor norm_sq_B)
-      : held_(held), unit_(unit), norm_sq_B_(std::move(norm_sq_B)) {}
-
-  void Visit(const nn::Layer& layer, const nn::SavedInput& saved,
-             const at::Tensor& output_grads) override;
-
- private:
-  HeldGradients& held_;
-  const int unit_;
-  const at::Tensor norm_sq_B_;
+  const Context context_;
 };
 
 // Adds weight gradients to a unit's slot: all examples alike, or each scaled by its coefficient

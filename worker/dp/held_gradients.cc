@@ -39,18 +39,13 @@ void HeldGradients::Hold(int unit, const nn::Layer& layer, const nn::SavedInput&
                          const at::Tensor& output_grads, const at::Tensor& norm_sq_B) {
   Unit& held = units_[unit];
   const at::Tensor norms = norm_sq_B.narrow(0, saved.first_example, output_grads.size(0));
-  if (layer.held_form() == nn::HeldForm::kOutputGrads) {
-    layer.AddExampleNormSq(saved, output_grads, norms);
-    held.output_grads.push_back({&layer, saved, output_grads});
-    return;
-  }
   std::vector<at::Tensor> slabs(held.slabs_BE.size());
   for (int parameter : layer.parameters()) {
     at::Tensor& slab = held.slabs_BE[parameter];
     const int64_t elements = layout_.unit(unit).parameters[parameter].elements;
     if (!slab.defined()) {
       const int64_t row = (elements + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
-      slab = at::empty({max_examples_, row}, output_grads.options());
+      slab = at::empty({max_examples_, row}, output_grads.options().dtype(at::kFloat));
     }
     held.slab_in_use[parameter] = true;
     slabs[parameter] =
@@ -70,21 +65,10 @@ void HeldGradients::Fold(int unit, const Coefficients& coefficients,
     FoldSlab(held.slabs_BE[parameter], factors, gradients[parameter]);
     held.slab_in_use[parameter] = false;
   }
-  for (const HeldOutputGrads& kept : held.output_grads) {
-    if (coefficients.all_kept) {
-      kept.layer->WeightGrad(kept.saved, kept.output_grads, coefficients.values_B, gradients);
-      continue;
-    }
-    kept.layer->WeightGrad(nn::SelectExamples(kept.saved, coefficients.keep_B),
-                           nn::SelectExamples(kept.output_grads, coefficients.keep_B),
-                           coefficients.values_B, gradients);
-  }
-  held.output_grads.clear();
 }
 
 void HeldGradients::Clear() {
   for (Unit& unit : units_) {
-    unit.output_grads.clear();
     std::fill(unit.slab_in_use.begin(), unit.slab_in_use.end(), false);
   }
 }

@@ -7,39 +7,33 @@
 #include "ATen/core/Tensor.h"
 #include "absl/types/span.h"
 #include "common/layout/flat_layout.h"
-#include "common/layout/model_description.h"
 #include "worker/dp/clipper.h"
 #include "worker/nn/layer.h"
 
 namespace sotto::dp {
 
-// One gradient per example of the micro-batch, kept from the backward pass to the fold, per layer
-// in the form that the layer names: a slab [max_examples, elements] for each of its parameters,
-// allocated at first use and kept, or its saved input and output gradients, given back by Fold.
+// One gradient per example of the micro-batch, kept from the backward pass to the fold: a slab
+// [max_examples, elements] for each parameter of a layer, allocated at first use and kept.
 class HeldGradients {
  public:
   HeldGradients(const layout::FlatLayout& layout, int64_t max_examples);
 
-  // Holds the gradients of a range of examples and adds their squared norms.
+  // Holds the gradients of a range of examples and adds their squared norms to `norm_sq_B` (of the
+  // whole micro-batch). The layer's held_form() is kSlab.
   void Hold(int unit, const nn::Layer& layer, const nn::SavedInput& saved,
             const at::Tensor& output_grads, const at::Tensor& norm_sq_B);
 
-  // Adds sum_b c_b grad_b of the unit to `gradients`. Examples that are not kept are never read.
+  // Adds sum_b c_b grad_b of the unit's slabs to `gradients`. Examples that are not kept are never
+  // read.
   void Fold(int unit, const Coefficients& coefficients, absl::Span<const at::Tensor> gradients);
 
-  // Drops what an aborted micro-batch left.
+  // Forgets what an aborted micro-batch left.
   void Clear();
 
  private:
-  struct HeldOutputGrads {
-    const nn::Layer* layer;  // of the model, which outlives the micro-batch
-    nn::SavedInput saved;
-    at::Tensor output_grads;
-  };
   struct Unit {
     std::vector<at::Tensor> slabs_BE;  // by parameter; undefined until used
     std::vector<bool> slab_in_use;
-    std::vector<HeldOutputGrads> output_grads;
   };
 
   const layout::FlatLayout& layout_;
