@@ -1,11 +1,13 @@
 // sotto epsilon, sotto sigma: questions about privacy that need no coordinator.
 #include <memory>
+#include <string>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
 #include "client/cli/verbs.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "server/accounting/epsilon.h"
 #include "server/accounting/offline.h"
 
 namespace sotto::cli {
@@ -27,9 +29,11 @@ absl::Status Epsilon(const accounting::EpsilonQuestion& question, Context& conte
                   context);
     return absl::OkStatus();
   }
-  context.out << absl::StrFormat(
-                     "epsilon %.6g at delta %.3g (RDP, order %.4g, add or remove one record)\n",
-                     answer.epsilon, question.delta, answer.order)
+  const std::string source = answer.order == accounting::kExactGaussian
+                                 ? "exact: without sampling"
+                                 : absl::StrFormat("RDP, order %.4g", answer.order);
+  context.out << absl::StrFormat("epsilon %.6g at delta %.3g (%s, add or remove one record)\n",
+                                 answer.epsilon, question.delta, source)
               << std::flush;
   return absl::OkStatus();
 }
