@@ -110,11 +110,17 @@ absl::StatusOr<v1::JobPlan> MakeModePlan(const ModeShape& shape, const std::stri
   privacy.set_batch_cap(records);
   privacy.set_clip_norm(clip_norm);
   privacy.set_clip_norm_applied(clip_norm * (1 - std::exp2(-14)));
+  privacy.set_clip_margin(std::exp2(-14));
   privacy.set_max_loss(2 * std::log(static_cast<double>(shape.vocabulary_size)));
+  privacy.set_adjacency("add_or_remove_one");
+  privacy.set_sensitivity_factor(1);
+  privacy.mutable_sampler()->set_kind(v1::SamplerPlan::POISSON);
+  privacy.mutable_clipping()->set_rule(v1::ClippingPlan::FLAT);
+  v1::NoiseSegment& noise = *privacy.add_segments();
   if (mode != "no_dp") {
-    privacy.set_gradient_noise_multiplier(0.5);
-    privacy.set_loss_noise_multiplier(5);
-    privacy.set_clip_fraction_noise_multiplier(5);
+    noise.set_gradient_noise_multiplier(0.5);
+    noise.set_loss_noise_multiplier(5);
+    noise.set_clip_fraction_noise_multiplier(5);
   }
   RETURN_IF_ERROR(FillSharding(shape, mode, &plan));
   return plan;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "common/crypto/secret.h"
@@ -14,11 +15,15 @@
 
 namespace sotto {
 
-// `records`: in the dataset's file; private.
-absl::StatusOr<std::unique_ptr<dp::Sampler>> MakeSampler(const v1::JobPlan& plan, int64_t records,
+// `records`: in the dataset's file; private. `job` names it in every attempt. FAILED_PRECONDITION:
+// a sampler that this worker does not know, or one that promises nothing under the data's
+// adjacency.
+absl::StatusOr<std::unique_ptr<dp::Sampler>> MakeSampler(const v1::JobPlan& plan,
+                                                         const std::string& job, int64_t records,
                                                          crypto::Secret secret);
 
-// `parameters`: scalars over all ranks. The communicator is borrowed for the mechanism's life.
+// `parameters`: trained scalars over all ranks. The communicator is borrowed for the mechanism's
+// life. FAILED_PRECONDITION: the plan's sensitivity factor is not that of its adjacency.
 absl::StatusOr<std::unique_ptr<dp::Mechanism>> MakeMechanism(const v1::JobPlan& plan,
                                                              int64_t parameters,
                                                              comm::Communicator& communicator,

@@ -139,7 +139,8 @@ absl::Status Training::Assembly::BuildModel() {
 }
 
 absl::Status Training::Assembly::BuildPrivacy(crypto::Secret secret) {
-  ASSIGN_OR_RETURN(sampler_, MakeSampler(plan(), dataset_->num_records(), secret.Clone()));
+  ASSIGN_OR_RETURN(sampler_,
+                   MakeSampler(plan(), options_.job, dataset_->num_records(), secret.Clone()));
   ASSIGN_OR_RETURN(mechanism_, MakeMechanism(plan(), layout_.total_elements(), parts_.communicator,
                                              std::move(secret)));
   return absl::OkStatus();

@@ -185,9 +185,14 @@ void FillTraining(const RunOptions& options, v1::JobPlan* plan) {
   privacy.set_not_private(true);
   privacy.set_sampling_rate(options.sampling_rate);
   privacy.set_batch_cap(options.records);
-  privacy.set_gradient_noise_multiplier(options.noise_multiplier);
+  privacy.set_adjacency("add_or_remove_one");
+  privacy.set_sensitivity_factor(1);
+  privacy.mutable_sampler()->set_kind(v1::SamplerPlan::POISSON);
+  privacy.mutable_clipping()->set_rule(v1::ClippingPlan::FLAT);
+  privacy.add_segments()->set_gradient_noise_multiplier(options.noise_multiplier);
   privacy.set_clip_norm(options.clip_norm);
   privacy.set_clip_norm_applied(options.clip_norm * (1 - std::exp2(-14)));
+  privacy.set_clip_margin(std::exp2(-14));
   privacy.set_max_loss(2 * std::log(options.vocabulary_size));
 }
 

@@ -47,7 +47,7 @@ std::vector<dp::ShardSlice> Noise(const layout::FlatLayout& layout, int rank, in
                                   const std::string& secret) {
   auto mechanism = *dp::Mechanism::Create({
       .secret = crypto::Secret(secret),
-      .gradient_noise_multiplier = 1,
+      .noise = {{.gradient_multiplier = 1}},
       .max_loss = 1,
       .expected_batch_size = 1,
       .sum_over_ranks = [](absl::Span<double>) { return absl::OkStatus(); },

@@ -15,12 +15,6 @@ namespace sotto::dp {
 
 namespace {
 
-absl::Status CheckNonNegative(const char* name, double value) {
-  if (std::isfinite(value) && value >= 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, " must be finite and not negative, but is ", value));
-}
-
 absl::Status CheckPositive(const char* name, double value) {
   if (std::isfinite(value) && value > 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -36,15 +30,14 @@ double NormSqOf(absl::Span<const ShardSlice> slices) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Mechanism>> Mechanism::Create(Options options) {
-  RETURN_IF_ERROR(CheckNonNegative("gradient_noise_multiplier", options.gradient_noise_multiplier));
-  RETURN_IF_ERROR(CheckNonNegative("loss_noise_multiplier", options.loss_noise_multiplier));
-  RETURN_IF_ERROR(
-      CheckNonNegative("clip_fraction_noise_multiplier", options.clip_fraction_noise_multiplier));
+  ASSIGN_OR_RETURN(NoiseSchedule noise, NoiseSchedule::Create(options.noise));
   // A bound of 0 would be a noise of 0.
   RETURN_IF_ERROR(CheckPositive("max_loss", options.max_loss));
   RETURN_IF_ERROR(CheckPositive("expected_batch_size", options.expected_batch_size));
+  RETURN_IF_ERROR(CheckPositive("sensitivity_factor", options.sensitivity_factor));
   if (!options.sum_over_ranks) return absl::InvalidArgumentError("sum_over_ranks must be set");
-  return std::unique_ptr<Mechanism>(new Mechanism(std::move(options)));
+  if (!options.sum_over_shards) options.sum_over_shards = options.sum_over_ranks;
+  return std::unique_ptr<Mechanism>(new Mechanism(std::move(options), std::move(noise)));
 }
 
 absl::StatusOr<NoisedRelease> Mechanism::Release(ClippedSum&& sum, const grant::StepGrant& grant) {
@@ -54,35 +47,40 @@ absl::StatusOr<NoisedRelease> Mechanism::Release(ClippedSum&& sum, const grant::
   if (options_.report_raw) norm_sq[1] = NormSqOf(private_sum.slices_);
 
   const crypto::Key key = crypto::DeriveKey(options_.secret, "gradient noise", grant.step());
-  const double stddev = options_.gradient_noise_multiplier * private_sum.sensitivity_;
+  const double stddev = noise_.At(grant.step()).gradient_multiplier * options_.sensitivity_factor *
+                        private_sum.sensitivity_;
   for (const ShardSlice& slice : private_sum.slices_) AddNoiseToSlice(key, stddev, slice);
 
   norm_sq[0] = NormSqOf(private_sum.slices_);
-  RETURN_IF_ERROR(options_.sum_over_ranks(absl::MakeSpan(norm_sq)));
-  NoisedMetrics metrics = MakeMetrics(private_sum.statistics_, norm_sq[0], stddev, grant);
+  RETURN_IF_ERROR(options_.sum_over_shards(absl::MakeSpan(norm_sq)));
+  NoisedMetrics metrics =
+      MakeMetrics(private_sum.statistics_, norm_sq[0], private_sum.sensitivity_, stddev, grant);
   if (options_.report_raw) {
     metrics.raw_ = MakeRawMetrics(private_sum.statistics_, norm_sq[1]);
   }
-  return NoisedRelease{NoisedGradient(std::move(private_sum.slices_), options_.expected_batch_size),
-                       std::move(metrics)};
+  return NoisedRelease{
+      NoisedGradient(std::move(private_sum.slices_), options_.expected_batch_size, stddev),
+      std::move(metrics)};
 }
 
 NoisedMetrics Mechanism::MakeMetrics(const PrivateStatistics& statistics, double noised_norm_sq,
-                                     double gradient_noise_stddev,
+                                     double sensitivity, double gradient_noise_stddev,
                                      const grant::StepGrant& grant) const {
   std::array<double, 2> normals;
   kernels::FillNormals(kernels::ChaChaKey::FromBytes(
                            crypto::DeriveKey(options_.secret, "metrics noise", grant.step())),
                        /*first_position=*/0, absl::MakeSpan(normals));
   const double batch = options_.expected_batch_size;
-  const double loss_stddev = options_.loss_noise_multiplier * options_.max_loss;
-  const double count_stddev = options_.clip_fraction_noise_multiplier;
+  const NoiseSegment& noise = noise_.At(grant.step());
+  const double loss_stddev = noise.loss_multiplier * options_.max_loss;
+  const double count_stddev = noise.clip_fraction_multiplier;
   const double parameters = static_cast<double>(options_.parameters);
   const double noise_floor_sq = parameters * gradient_noise_stddev * gradient_noise_stddev;
 
   NoisedMetrics metrics;
   metrics.step_ = grant.step();
   metrics.attempt_ = grant.attempt();
+  metrics.clip_norm_ = sensitivity;
   metrics.noised_gradient_norm_ = std::sqrt(noised_norm_sq) / batch;
   metrics.corrected_gradient_norm_ =
       std::sqrt(std::max(0.0, noised_norm_sq - noise_floor_sq)) / batch;

@@ -7,12 +7,14 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/crypto/secret.h"
 #include "worker/dp/clipped_sum.h"
+#include "worker/dp/noise_schedule.h"
 #include "worker/dp/noised_gradient.h"
 #include "worker/dp/noised_metrics.h"
 #include "worker/dp/private_statistics.h"
@@ -35,39 +37,48 @@ class Mechanism {
   struct Options {
     // Of the attempt; for jobs that promise nothing Secret::FromPublicSeed. Moved in.
     crypto::Secret secret;
-    // Noise over the L2 sensitivity of each part of the joint release; 0 adds none (not-private
-    // jobs).
-    double gradient_noise_multiplier = 0;
-    double loss_noise_multiplier = 0;           // sensitivity: max_loss
-    double clip_fraction_noise_multiplier = 0;  // sensitivity: 1
+    // Of the noise schedule, ascending, the first at step 0.
+    std::vector<NoiseSegment> noise;
+    // The gradient sum's sensitivity under the data's adjacency, over that of adding or removing an
+    // example: 1, or 2 where neighbours replace a record. The loss sum moves by at most max_loss
+    // and the count by 1 under each.
+    double sensitivity_factor = 1;
     double max_loss = 0;             // > 0, public bound of one example's loss in the statistics
     double expected_batch_size = 0;  // public, > 0
     int64_t parameters = 0;          // scalars over all ranks, for the noise floor of the norm
     // Fills NoisedMetrics::raw(). Only for jobs marked not private.
     bool report_raw = false;
     SumOverRanks sum_over_ranks;  // required; one rank: does nothing
+    // The same over the ranks that hold different shards of the sum; null: they all do. Replicas
+    // hold equal sums and count once.
+    SumOverRanks sum_over_shards;
   };
 
-  // INVALID_ARGUMENT: a multiplier or bound that is negative or not finite, an expected batch size
-  // that is not positive.
+  // INVALID_ARGUMENT: those of NoiseSchedule::Create, a bound, factor or expected batch size that
+  // is not positive.
   static absl::StatusOr<std::unique_ptr<Mechanism>> Create(Options options);
 
-  // Adds noise once to every element that this rank owns (never to padding), and to the metrics;
-  // rounds the noised sum to a power-of-two grid of about noise_stddev 2^-20 before anything else
-  // sees it. Noise is a function of (secret, step, canonical position): it depends neither on the
-  // world size nor on the slicing. Errors: those of sum_over_ranks. Guarantee: the joint release
-  // (gradient, loss, clip fraction) is one Gaussian mechanism with 1/s_eff^2 = 1/s_gradient^2 +
-  // 1/s_loss^2 + 1/s_clip_fraction^2 over the sensitivities that `sum` carries.
+  // Adds the step's noise once to every element that this rank owns (never to padding), and to the
+  // metrics; rounds the noised sum to a power-of-two grid of about noise_stddev 2^-20 before
+  // anything else sees it. Noise is a function of (secret, step, canonical position): it depends
+  // neither on the world size nor on the slicing. Errors: those of the sums over ranks. Guarantee:
+  // the joint release (gradient, loss, clip fraction) is one Gaussian mechanism with 1/s_eff^2 =
+  // 1/s_gradient^2 + 1/s_loss^2 + 1/s_clip_fraction^2, the multipliers of the step's segment, over
+  // the sensitivity that `sum` carries times sensitivity_factor.
   absl::StatusOr<NoisedRelease> Release(ClippedSum&& sum, const grant::StepGrant& grant);
 
  private:
-  explicit Mechanism(Options options) : options_(std::move(options)) {}
+  Mechanism(Options options, NoiseSchedule noise)
+      : options_(std::move(options)), noise_(std::move(noise)) {}
 
+  // `sensitivity`: the sum's own, of adding or removing an example.
   NoisedMetrics MakeMetrics(const PrivateStatistics& statistics, double noised_norm_sq,
-                            double gradient_noise_stddev, const grant::StepGrant& grant) const;
+                            double sensitivity, double gradient_noise_stddev,
+                            const grant::StepGrant& grant) const;
   RawMetrics MakeRawMetrics(const PrivateStatistics& statistics, double norm_sq) const;
 
-  Options options_;
+  const Options options_;
+  const NoiseSchedule noise_;
 };
 
 }  // namespace sotto::dp

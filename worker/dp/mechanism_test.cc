@@ -32,9 +32,9 @@ constexpr double kMaxLoss = 10;
 Mechanism::Options MakeOptions(double multiplier, uint64_t seed = 1) {
   return {
       .secret = crypto::Secret::FromPublicSeed(seed),
-      .gradient_noise_multiplier = multiplier,
-      .loss_noise_multiplier = multiplier,
-      .clip_fraction_noise_multiplier = multiplier,
+      .noise = {{.gradient_multiplier = multiplier,
+                 .loss_multiplier = multiplier,
+                 .clip_fraction_multiplier = multiplier}},
       .max_loss = kMaxLoss,
       .expected_batch_size = kExpectedBatchSize,
       .parameters = 96,
@@ -225,6 +225,64 @@ TEST(MechanismTest, RawValuesComeOnlyWhenAsked) {
   EXPECT_NEAR(release.metrics.raw()->gradient_norm, 3 / kExpectedBatchSize, 1e-12);
 }
 
+std::vector<float> NoiseWith(Mechanism::Options options, int64_t step) {
+  Shard shard;
+  Release(std::move(options), MakeSum({shard.Slice(0, 128)}), step);
+  return shard.values();
+}
+
+TEST(MechanismTest, EverySegmentHasItsOwnNoise) {
+  const auto scheduled = [] {
+    Mechanism::Options options = MakeOptions(1);
+    options.noise.push_back({.first_step = 5,
+                             .gradient_multiplier = 3,
+                             .loss_multiplier = 3,
+                             .clip_fraction_multiplier = 3});
+    return options;
+  };
+  for (int64_t step : {0, 4}) {
+    EXPECT_EQ(NoiseWith(scheduled(), step), NoiseWith(MakeOptions(1), step)) << step;
+  }
+  for (int64_t step : {5, 1000}) {
+    EXPECT_EQ(NoiseWith(scheduled(), step), NoiseWith(MakeOptions(3), step)) << step;
+  }
+  Shard shard;
+  const NoisedRelease late = Release(scheduled(), MakeSum({shard.Slice(0, 128)}), /*step=*/5);
+  EXPECT_NEAR(late.metrics.mean_loss_standard_error(), 3 * kMaxLoss / kExpectedBatchSize, 1e-12);
+  EXPECT_NEAR(late.metrics.clip_fraction_standard_error(), 3 / kExpectedBatchSize, 1e-12);
+}
+
+// A neighbour that replaces a record moves the gradient sum by 2 C, and the loss sum and the count
+// by no more than before.
+TEST(MechanismTest, ReplacingARecordDoublesTheGradientsNoise) {
+  Mechanism::Options options = MakeOptions(1);
+  options.sensitivity_factor = 2;
+  Shard shard;
+  const NoisedRelease release =
+      Release(std::move(options), MakeSum({shard.Slice(0, 128)}, /*sensitivity=*/3));
+  EXPECT_EQ(shard.values(), NoiseOf(1, /*sensitivity=*/6, 0, 1));
+  EXPECT_EQ(release.gradient.noise_stddev(), 6);
+  EXPECT_EQ(release.metrics.clip_norm(), 3);
+  EXPECT_NEAR(release.metrics.mean_loss_standard_error(), kMaxLoss / kExpectedBatchSize, 1e-12);
+  EXPECT_NEAR(release.metrics.clip_fraction_standard_error(), 1 / kExpectedBatchSize, 1e-12);
+}
+
+// Two replicas that hold the whole sum: their losses add up, their gradient is one.
+TEST(MechanismTest, ReplicasCountOnceInTheNorm) {
+  Shard shard;
+  shard.values()[0] = 3;
+  Mechanism::Options options = MakeOptions(0);
+  options.sum_over_ranks = [](absl::Span<double> values) {
+    for (double& value : values) value *= 2;
+    return absl::OkStatus();
+  };
+  options.sum_over_shards = [](absl::Span<double>) { return absl::OkStatus(); };
+  const NoisedRelease release =
+      Release(std::move(options), MakeSum({shard.Slice(0, 128)}, 1, ThreeExamples()));
+  EXPECT_NEAR(release.metrics.noised_mean_loss(), 2 * 12.5 / kExpectedBatchSize, 1e-12);
+  EXPECT_NEAR(release.metrics.noised_gradient_norm(), 3 / kExpectedBatchSize, 1e-12);
+}
+
 TEST(MechanismTest, FailureOfTheSumOverRanksIsReturned) {
   Shard shard;
   Mechanism::Options options = MakeOptions(1);
@@ -237,7 +295,18 @@ TEST(MechanismTest, FailureOfTheSumOverRanksIsReturned) {
 TEST(MechanismTest, BadOptionsAreNamed) {
   Mechanism::Options negative = MakeOptions(-1);
   EXPECT_THAT(Mechanism::Create(std::move(negative)).status(),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("gradient_noise_multiplier")));
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("gradient_multiplier")));
+  for (const std::vector<NoiseSegment>& segments : std::vector<std::vector<NoiseSegment>>{
+           {}, {{.first_step = 1}}, {{.first_step = 0}, {.first_step = 0}}}) {
+    Mechanism::Options options = MakeOptions(1);
+    options.noise = segments;
+    EXPECT_THAT(Mechanism::Create(std::move(options)).status(),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("noise schedule")));
+  }
+  Mechanism::Options no_factor = MakeOptions(1);
+  no_factor.sensitivity_factor = 0;
+  EXPECT_THAT(Mechanism::Create(std::move(no_factor)).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("sensitivity_factor")));
   Mechanism::Options no_bound = MakeOptions(1);
   no_bound.max_loss = 0;
   EXPECT_THAT(Mechanism::Create(std::move(no_bound)).status(),

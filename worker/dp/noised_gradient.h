@@ -26,13 +26,19 @@ class NoisedGradient {
   // Public; the one division, by whoever applies the gradient.
   double expected_batch_size() const { return expected_batch_size_; }
 
+  // Public: standard deviation of the noise in each element of the sums.
+  double noise_stddev() const { return noise_stddev_; }
+
  private:
   friend class Mechanism;
-  NoisedGradient(std::vector<ShardSlice> slices, double expected_batch_size)
-      : slices_(std::move(slices)), expected_batch_size_(expected_batch_size) {}
+  NoisedGradient(std::vector<ShardSlice> slices, double expected_batch_size, double noise_stddev)
+      : slices_(std::move(slices)),
+        expected_batch_size_(expected_batch_size),
+        noise_stddev_(noise_stddev) {}
 
   std::vector<ShardSlice> slices_;
   double expected_batch_size_;
+  double noise_stddev_;
 };
 
 }  // namespace sotto::dp

@@ -22,6 +22,8 @@ class NoisedMetrics {
   int64_t step() const { return step_; }
   int64_t attempt() const { return attempt_; }
 
+  // C of this step: public, or made from earlier steps' noised clip fractions.
+  double clip_norm() const { return clip_norm_; }
   // L2 norm of the noised mean gradient over all ranks.
   double noised_gradient_norm() const { return noised_gradient_norm_; }
   // The same with the expected share of the noise subtracted from its square; 0 when below it.
@@ -44,6 +46,7 @@ class NoisedMetrics {
 
   int64_t step_ = 0;
   int64_t attempt_ = 0;
+  double clip_norm_ = 0;
   double noised_gradient_norm_ = 0;
   double corrected_gradient_norm_ = 0;
   double gradient_norm_resolution_ = 0;

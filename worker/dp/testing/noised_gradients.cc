@@ -7,9 +7,11 @@
 
 namespace sotto::dp {
 
-NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_batch_size) {
+NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_batch_size,
+                                  double noise_stddev) {
   std::unique_ptr<Mechanism> mechanism = *Mechanism::Create({
       .secret = crypto::Secret::FromPublicSeed(0),
+      .noise = {{.gradient_multiplier = noise_stddev}},
       .max_loss = 1,
       .expected_batch_size = expected_batch_size,
       .sum_over_ranks = [](absl::Span<double>) { return absl::OkStatus(); },

@@ -1,4 +1,4 @@
-// NoisedGradients for tests of optimizers: given sums through a mechanism without noise.
+// NoisedGradients for tests of optimizers: given sums through a mechanism.
 #ifndef SOTTO_WORKER_DP_TESTING_NOISED_GRADIENTS_H_
 #define SOTTO_WORKER_DP_TESTING_NOISED_GRADIENTS_H_
 
@@ -9,7 +9,9 @@
 
 namespace sotto::dp {
 
-NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_batch_size);
+// Noise is the same at every call; none by default.
+NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_batch_size,
+                                  double noise_stddev = 0);
 
 }  // namespace sotto::dp
 
