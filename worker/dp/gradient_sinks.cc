@@ -62,16 +62,40 @@ void NormSink::Visit(const nn::Layer& layer, const nn::SavedInput& saved,
   if (layout::IsOnePass(mode.kept)) context_.book.Keep(context_.unit, layer, saved, output_grads);
 }
 
+bool NormSink::IsFused(const nn::Layer& layer) const {
+  return ModeOf(layer).when == layout::When::kInLayer && !HoldsGradient(layer);
+}
+
+at::Tensor NormSink::FusedBackward(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
+                                   const nn::SavedInput& saved,
+                                   const at::Tensor& output_grads) const {
+  return layer.BackwardInputWithNormSq(
+      parameters, saved, output_grads, FormOf(ModeOf(layer)),
+      context_.norm_sq_B.narrow(0, saved.first_example, output_grads.size(0)));
+}
+
 at::Tensor NormSink::Through(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
                              const nn::SavedInput& saved, const at::Tensor& output_grads) {
-  const layout::UnitMode& mode = ModeOf(layer);
-  if (mode.when != layout::When::kInLayer || HoldsGradient(layer)) {
-    return GradientSink::Through(layer, parameters, saved, output_grads);
+  if (!IsFused(layer)) return GradientSink::Through(layer, parameters, saved, output_grads);
+  const at::Tensor input_grads = FusedBackward(layer, parameters, saved, output_grads);
+  if (layout::IsOnePass(ModeOf(layer).kept)) {
+    context_.book.Keep(context_.unit, layer, saved, output_grads);
   }
-  const at::Tensor input_grads = layer.BackwardInputWithNormSq(
-      parameters, saved, output_grads, FormOf(mode),
-      context_.norm_sq_B.narrow(0, saved.first_example, output_grads.size(0)));
-  if (layout::IsOnePass(mode.kept)) context_.book.Keep(context_.unit, layer, saved, output_grads);
+  return input_grads;
+}
+
+at::Tensor NormSink::ThroughRecomputable(const nn::Layer& layer,
+                                         absl::Span<const at::Tensor> parameters,
+                                         const nn::SavedInput& saved,
+                                         const at::Tensor& output_grads, Recompute again) {
+  if (!IsFused(layer)) {
+    return GradientSink::ThroughRecomputable(layer, parameters, saved, output_grads,
+                                             std::move(again));
+  }
+  const at::Tensor input_grads = FusedBackward(layer, parameters, saved, output_grads);
+  if (layout::IsOnePass(ModeOf(layer).kept)) {
+    context_.book.KeepInput(context_.unit, layer, saved, std::move(again));
+  }
   return input_grads;
 }
 

@@ -2,6 +2,7 @@
 #define SOTTO_WORKER_NN_GRADIENT_SINK_H_
 
 #include <functional>
+#include <utility>
 
 #include "ATen/core/Tensor.h"
 #include "absl/types/span.h"
@@ -37,6 +38,19 @@ class GradientSink {
     Visit(layer, saved, output_grads);
   }
 
+  // The same as Through is to Visit.
+  virtual at::Tensor ThroughRecomputable(const Layer& layer,
+                                         absl::Span<const at::Tensor> parameters,
+                                         const SavedInput& saved, const at::Tensor& output_grads,
+                                         Recompute again) {
+    VisitRecomputable(layer, saved, output_grads, std::move(again));
+    return layer.BackwardInput(parameters, saved, output_grads);
+  }
+
+  // True when the stages' Backward will run once more for this micro-batch; else a stage may drop
+  // what only Backward needs.
+  virtual bool needs_another_pass() const { return false; }
+
   // True when the visit of this tied embedding must carry what its norm's cross term needs
   // (SavedInput::head_grads_BTT).
   virtual bool needs_cross_term(const Layer& layer) const { return false; }
@@ -49,6 +63,14 @@ inline at::Tensor BackwardThrough(const Layer& layer, absl::Span<const at::Tenso
                                   GradientSink& sink) {
   if (layer.parameters().empty()) return layer.BackwardInput(parameters, saved, output_grads);
   return sink.Through(layer, parameters, saved, output_grads);
+}
+
+// The same for a head, range by range of examples.
+inline at::Tensor HeadBackwardThrough(const Layer& layer, absl::Span<const at::Tensor> parameters,
+                                      const SavedInput& saved, const at::Tensor& output_grads,
+                                      GradientSink& sink, GradientSink::Recompute again) {
+  if (layer.parameters().empty()) return layer.BackwardInput(parameters, saved, output_grads);
+  return sink.ThroughRecomputable(layer, parameters, saved, output_grads, std::move(again));
 }
 
 // Discards everything: a backward pass that only computes input gradients.
