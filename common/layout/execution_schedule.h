@@ -4,9 +4,12 @@
 //   phases (what the gradient mode needs)  --ScheduleBuilder-->  operations with GATHER, RESHARD,
 //   REDUCE and slots
 //
-// The root unit is gathered once per step into its own slot. Blocks share `gathered_slots` slots,
-// least recently used first out; the next unit's GATHER stands before the current unit's compute
-// whenever a slot is free for it.
+// FULL_SHARD and HYBRID_SHARD: the root unit is gathered once per step into its own slot. Blocks
+// share `gathered_slots` slots, least recently used first out; the next unit's GATHER stands before
+// the current unit's compute whenever a slot is free for it. Every micro-batch's gradient is
+// reduced. SHARD_GRAD_OP: every unit has a slot of its own; it is gathered once per step and its
+// gradient, summed over the micro-batches, is reduced once. NO_SHARD: every rank holds every unit
+// in its slot, always; gradients are reduced once.
 #ifndef SOTTO_COMMON_LAYOUT_EXECUTION_SCHEDULE_H_
 #define SOTTO_COMMON_LAYOUT_EXECUTION_SCHEDULE_H_
 
@@ -19,6 +22,7 @@
 #include "common/layout/flat_layout.h"
 #include "common/layout/gradient_mode.h"
 #include "common/layout/model_description.h"
+#include "common/layout/strategy.h"
 
 namespace sotto::layout {
 
@@ -27,14 +31,16 @@ enum class Operation : uint32_t {
   kReshard = 1 << 1,        // `slot` no longer holds `unit`
   kForward = 1 << 2,        // of `stage`
   kBackwardInput = 1 << 3,  // of `stage`
-  kNorm =
-      1
-      << 4,  // with kBackwardInput: squared norms; with kExampleGrads also the examples' gradients
+  // With kBackwardInput: squared norms of the stage; what the mode keeps is kept. Alone: the
+  // deferred norms of the whole micro-batch.
+  kNorm = 1 << 4,
   kCoefficients = 1 << 5,  // norms -> clipping coefficients of the micro-batch
-  kWeightGrad = 1 << 6,    // with kBackwardInput: adds to `unit`'s gradient in gradient slot `slot`
-  kFold = 1 << 7,          // held gradients of `unit`, with coefficients, into gradient slot `slot`
-  kReduce =
-      1 << 8,  // gradient slot `slot` is added, rank by rank, into the owners' gradient shards
+  // With kBackwardInput: adds to `unit`'s gradient in its gradient slot. Without: the same from
+  // held inputs and output gradients; only the root's may read weights (a head that recomputes
+  // logits).
+  kWeightGrad = 1 << 6,
+  kFold = 1 << 7,    // held gradients of `unit`, with coefficients, into its gradient slot
+  kReduce = 1 << 8,  // a gradient slot is added, rank by rank, into the owners' gradient shards
 };
 
 // Operations that one visit of a stage does together.
@@ -67,28 +73,46 @@ struct ScheduledOperation {
   OperationSet operations;
   int micro_batch = -1;  // position among the rank's micro-batches of the step
   int stage = -1;        // kForward, kBackwardInput
-  int unit = -1;         // all but kCoefficients
-  int slot = -1;  // gathered slot (kGather, kReshard, kForward, kBackwardInput); gradient slot
-                  // (kFold, kReduce)
+  int unit = -1;         // all but kCoefficients and a kNorm alone
+  // Gathered slot: kGather, kReshard, kForward, kBackwardInput, the root's held kWeightGrad.
+  int slot = -1;
   int gradient_slot = -1;  // kWeightGrad, kFold, kReduce
   // The first write of a gradient slot finds the last unit's gradient there and starts from zero.
   bool clears_gradient = false;
+  // kReduce of a strategy with replicas: afterwards the gradient shards of all replicas are summed.
+  // The last one of the unit in a step.
+  bool sums_replicas = false;
 
   friend bool operator==(const ScheduledOperation&, const ScheduledOperation&) = default;
 };
 
-// What the builder needs to know.
+// What the builder needs to know; made by MakeScheduleOptions (schedule_options.h).
 struct ScheduleOptions {
   std::vector<int> stages;  // ModelDescription::stages
   Kept kept = Kept::kNothing;
   bool forward_only = false;  // evaluation: no backward, no gradients
-  int gathered_slots = 2;     // of blocks; more than there are blocks is the same as one for each
-  int gradient_slots = 2;     // of blocks
+  // Of blocks; more than there are blocks is the same as one for each. SHARD_GRAD_OP and NO_SHARD
+  // have one for each in any case.
+  int gathered_slots = 2;
+  int gradient_slots = 2;
+  Strategy strategy = Strategy::kFullShard;
+  bool deferred_norms = false;  // one kNorm after the backward pass
+  // By stage, whether it has trainable parameters; empty: all have. Stages before the first one get
+  // no backward, units without any no gradient.
+  std::vector<bool> trainable_stages;
+  // By unit, what turns held values into its gradient: kFold, kWeightGrad or both; empty: what
+  // `kept` says.
+  std::vector<OperationSet> held_work;
 };
 
 // Slot 0 is the root's own in both families; blocks use 1 to gathered_slots and 1 to
-// gradient_slots.
+// gradient_slots; where every unit has its own slot, block i uses slot i.
 inline constexpr int kRootSlot = 0;
+
+// Whether every unit has a slot of its own, for the whole step.
+inline bool HasSlotPerUnit(Strategy strategy) {
+  return strategy == Strategy::kShardGradOp || strategy == Strategy::kNoShard;
+}
 
 struct ExecutionSchedule {
   ScheduleOptions options;
@@ -98,7 +122,8 @@ struct ExecutionSchedule {
 
 // The schedule of a step in which every rank runs `micro_batches` micro-batches (none: no
 // operation). INVALID_ARGUMENT: no stages, first and last stage not the root, a block visited more
-// than once in forward order, slots < 1, kOutputGrads (not built yet), micro_batches < 0.
+// than once in forward order, slots < 1, micro_batches < 0, nothing trainable, trainable_stages or
+// held_work of another size, deferred norms without norms.
 absl::StatusOr<ExecutionSchedule> BuildSchedule(const ScheduleOptions& options, int micro_batches);
 
 // Replays the schedule. INTERNAL, naming the line: a stage whose unit is not gathered in the slot
@@ -126,12 +151,16 @@ struct CollectiveCounts {
   friend bool operator==(const CollectiveCounts&, const CollectiveCounts&) = default;
 };
 
-// Counted over the schedule's operations.
-CollectiveCounts CountCollectives(const ExecutionSchedule& schedule, const FlatLayout& layout);
+// Counted over the schedule's operations. `layout` is the shard group's. A REDUCE that sums
+// replicas receives 2 (R-1)/R of its shard besides.
+CollectiveCounts CountCollectives(const ExecutionSchedule& schedule, const FlatLayout& layout,
+                                  int replicas = 1);
 
-// The same from closed forms, for N blocks and k = min(gathered_slots, N): block gathers of the
-// first micro-batch 2N - k (one backward pass) or 3N - k (two; N when k = N), k fewer for each
-// later one; N + 1 reduces per micro-batch; the root gathered once per step. Bytes are not counted.
+// The same from closed forms, where the backward pass reaches the first block. For N blocks, U
+// trainable units and k = min(gathered_slots, N): block gathers of the first micro-batch 2N - k
+// (one backward pass) or 3N - k (two; N when k = N), k fewer for each later one; U reduces per
+// micro-batch; the root gathered once per step. SHARD_GRAD_OP: N block gathers and U reduces per
+// step; NO_SHARD: no gathers and U reduces per step. Bytes are not counted.
 CollectiveCounts ExpectedCollectives(const ScheduleOptions& options, int micro_batches);
 
 }  // namespace sotto::layout

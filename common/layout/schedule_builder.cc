@@ -1,125 +1,34 @@
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/layout/execution_schedule.h"
+#include "common/layout/schedule_phases.h"
 
 namespace sotto::layout {
 namespace {
 
-constexpr int kRootUnit = 0;
-
-// One piece of compute, before gathers and reductions are put in.
-struct Visit {
-  OperationSet operations;
-  int micro_batch = 0;
-  int stage = -1;
-  int unit = -1;
-  bool needs_weights = false;
-  bool writes_gradient = false;
-  bool completes_gradient = false;
-};
-
-// States the phases of one micro-batch: what the gradient mode needs, in order.
-class Phases {
+// Puts GATHER, RESHARD and REDUCE round the visits.
+class Placer {
  public:
-  explicit Phases(const ScheduleOptions& options) : options_(options) {}
-
-  std::vector<Visit> MicroBatch(int micro_batch) {
-    visits_.clear();
-    micro_batch_ = micro_batch;
-    Forward();
-    if (options_.forward_only) return std::move(visits_);
-    switch (options_.kept) {
-      case Kept::kNothing:
-        Backward(Operation::kWeightGrad);
-        break;
-      case Kept::kActivations:
-        Backward(Operation::kNorm);
-        Add({.operations = Operation::kCoefficients});
-        Backward(Operation::kWeightGrad);
-        break;
-      case Kept::kExampleGrads:
-        Backward(Operation::kNorm);
-        Add({.operations = Operation::kCoefficients});
-        Fold();
-        break;
-      case Kept::kOutputGrads:
-        break;  // Refused by CheckOptions.
-    }
-    return std::move(visits_);
-  }
-
- private:
-  void Forward() {
-    for (int stage = 0; stage < num_stages(); ++stage) {
-      Add({.operations = Operation::kForward,
-           .stage = stage,
-           .unit = options_.stages[stage],
-           .needs_weights = true});
-    }
-  }
-
-  // The root's gradient is whole after the first stage: its embedding is last.
-  void Backward(Operation what) {
-    const bool writes = what == Operation::kWeightGrad;
-    for (int stage = num_stages() - 1; stage >= 0; --stage) {
-      const int unit = options_.stages[stage];
-      Add({.operations = Operation::kBackwardInput | what,
-           .stage = stage,
-           .unit = unit,
-           .needs_weights = true,
-           .writes_gradient = writes,
-           .completes_gradient = writes && (unit != kRootUnit || stage == 0)});
-    }
-  }
-
-  void Fold() {
-    for (int stage = num_stages() - 2; stage >= 0; --stage) {
-      Add({.operations = Operation::kFold,
-           .unit = options_.stages[stage],
-           .writes_gradient = true,
-           .completes_gradient = true});
-    }
-  }
-
-  void Add(Visit visit) {
-    visit.micro_batch = micro_batch_;
-    visits_.push_back(visit);
-  }
-
-  int num_stages() const { return static_cast<int>(options_.stages.size()); }
-
-  const ScheduleOptions& options_;
-  int micro_batch_ = 0;
-  std::vector<Visit> visits_;
-};
-
-// Puts GATHER, RESHARD and REDUCE round the visits, for FULL_SHARD.
-class FullShardPlacer {
- public:
-  explicit FullShardPlacer(const ScheduleOptions& options)
-      : gradient_slots_(UsefulSlots(options, options.gradient_slots)),
+  Placer(const ScheduleOptions& options, int micro_batches)
+      : options_(options),
+        last_micro_batch_(micro_batches - 1),
+        gradient_slots_(UsefulSlots(options, options.gradient_slots)),
         slots_(1 + UsefulSlots(options, options.gathered_slots)) {}
 
   std::vector<ScheduledOperation> Place(const std::vector<Visit>& visits) {
     if (visits.empty()) return {};
-    Gather(kRootUnit, kRootSlot, /*micro_batch=*/0);
+    if (gathers()) Gather(kRootUnit, kRootSlot, /*micro_batch=*/0);
     for (size_t i = 0; i < visits.size(); ++i) {
       now_ = static_cast<int64_t>(i) + 1;
-      const Visit& visit = visits[i];
-      const int current = NeedsBlock(visit) ? visit.unit : kRootUnit;
-      if (current != kRootUnit) RequireGathered(current, /*keep=*/kRootUnit, visit.micro_batch);
-      if (const std::optional<int> next = NextBlock(visits, i + 1);
-          next.has_value() && *next != current) {
-        RequireGathered(*next, /*keep=*/current,
-                        visit.micro_batch);  // Issued before this visit's compute.
-      }
-      Emit(visit);
+      if (gathers()) GatherFor(visits, i);
+      Emit(visits[i]);
     }
-    ReshardAll(visits.back().micro_batch);
+    if (gathers()) ReshardAll(visits.back().micro_batch);
     return std::move(operations_);
   }
 
@@ -131,8 +40,11 @@ class FullShardPlacer {
 
   // Nobody allocates more slots than there are blocks.
   static int UsefulSlots(const ScheduleOptions& options, int slots) {
-    return std::min(slots, static_cast<int>(options.stages.size()) - 2);
+    const int blocks = static_cast<int>(options.stages.size()) - 2;
+    return HasSlotPerUnit(options.strategy) ? blocks : std::min(slots, blocks);
   }
+
+  bool gathers() const { return options_.strategy != Strategy::kNoShard; }
 
   static bool NeedsBlock(const Visit& visit) {
     return visit.needs_weights && visit.unit != kRootUnit;
@@ -145,7 +57,18 @@ class FullShardPlacer {
     return std::nullopt;
   }
 
+  // The visit's own block and, before its compute, the next one.
+  void GatherFor(const std::vector<Visit>& visits, size_t i) {
+    const Visit& visit = visits[i];
+    const int current = NeedsBlock(visit) ? visit.unit : kRootUnit;
+    if (current != kRootUnit) RequireGathered(current, /*keep=*/kRootUnit, visit.micro_batch);
+    const std::optional<int> next = NextBlock(visits, i + 1);
+    if (!next.has_value() || *next == current) return;
+    RequireGathered(*next, /*keep=*/current, visit.micro_batch);
+  }
+
   int SlotOf(int unit) const {
+    if (HasSlotPerUnit(options_.strategy)) return unit;
     for (size_t slot = 0; slot < slots_.size(); ++slot) {
       if (slots_[slot].unit == unit) return static_cast<int>(slot);
     }
@@ -155,6 +78,10 @@ class FullShardPlacer {
   // Gathers a block into a free slot, or the least recently used one that does not hold `keep`.
   // Without such a slot nothing happens: the block is gathered when its own turn comes.
   void RequireGathered(int unit, int keep, int micro_batch) {
+    if (HasSlotPerUnit(options_.strategy)) {
+      if (slots_[unit].unit < 0) Gather(unit, unit, micro_batch);
+      return;
+    }
     if (SlotOf(unit) >= 0) return;
     int victim = -1;
     for (int slot = kRootSlot + 1; slot < static_cast<int>(slots_.size()); ++slot) {
@@ -196,37 +123,44 @@ class FullShardPlacer {
       slots_[operation.slot].last_use = now_;
     }
     if (visit.writes_gradient) {
-      const bool root = visit.unit == kRootUnit;
-      operation.gradient_slot = root ? kRootSlot : 1 + next_gradient_slot_;
-      operation.clears_gradient = !root || !root_gradient_begun_;
-      if (root) root_gradient_begun_ = true;
+      operation.gradient_slot = GradientSlotOf(visit.unit);
+      operation.clears_gradient = begun_.insert(visit.unit).second;
     }
     operations_.push_back(operation);
-    if (visit.completes_gradient) Reduce(operation);
+    const bool accumulates = HasSlotPerUnit(options_.strategy);
+    if (visit.completes_gradient && (!accumulates || visit.micro_batch == last_micro_batch_)) {
+      Reduce(operation);
+    }
+  }
+
+  int GradientSlotOf(int unit) const {
+    if (unit == kRootUnit) return kRootSlot;
+    return HasSlotPerUnit(options_.strategy) ? unit : 1 + next_gradient_slot_;
   }
 
   void Reduce(const ScheduledOperation& writer) {
+    const bool replicas =
+        options_.strategy == Strategy::kNoShard || options_.strategy == Strategy::kHybridShard;
     operations_.push_back({.operations = Operation::kReduce,
                            .micro_batch = writer.micro_batch,
                            .unit = writer.unit,
-                           .gradient_slot = writer.gradient_slot});
-    if (writer.unit == kRootUnit) {
-      root_gradient_begun_ = false;
-    } else {
-      next_gradient_slot_ = (next_gradient_slot_ + 1) % gradient_slots_;
-    }
+                           .gradient_slot = writer.gradient_slot,
+                           .sums_replicas = replicas && writer.micro_batch == last_micro_batch_});
+    begun_.erase(writer.unit);
+    if (writer.unit != kRootUnit) next_gradient_slot_ = (next_gradient_slot_ + 1) % gradient_slots_;
   }
 
+  const ScheduleOptions& options_;
+  const int last_micro_batch_;
   const int gradient_slots_;
   std::vector<Slot> slots_;  // [kRootSlot] is the root's
   int64_t now_ = 0;
   int next_gradient_slot_ = 0;
-  bool root_gradient_begun_ = false;
+  std::set<int> begun_;  // units whose gradient is not reduced yet
   std::vector<ScheduledOperation> operations_;
 };
 
-absl::Status CheckOptions(const ScheduleOptions& options) {
-  const std::vector<int>& stages = options.stages;
+absl::Status CheckStages(const std::vector<int>& stages) {
   if (stages.size() < 2 || stages.front() != kRootUnit || stages.back() != kRootUnit) {
     return absl::InvalidArgumentError("the first and the last stage must be the root unit's");
   }
@@ -235,13 +169,28 @@ absl::Status CheckOptions(const ScheduleOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("stage ", i, " must be block ", i, "'s, but is unit ", stages[i], "'s"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOptions(const ScheduleOptions& options) {
+  const size_t stages = options.stages.size();
+  RETURN_IF_ERROR(CheckStages(options.stages));
   if (options.gathered_slots < 1 || options.gradient_slots < 1) {
     return absl::InvalidArgumentError(absl::StrCat("slots must be positive, but are ",
                                                    options.gathered_slots, " gathered and ",
                                                    options.gradient_slots, " gradient"));
   }
-  if (options.kept == Kept::kOutputGrads) {
-    return absl::InvalidArgumentError("book-keeping modes (OUTPUT_GRADS) are not built yet");
+  if (!options.trainable_stages.empty() && options.trainable_stages.size() != stages) {
+    return absl::InvalidArgumentError("trainable_stages must name every stage");
+  }
+  if (!options.forward_only && FirstTrainableStage(options) == static_cast<int>(stages)) {
+    return absl::InvalidArgumentError("no parameter is trainable");
+  }
+  if (!options.held_work.empty() && options.held_work.size() != stages - 1) {
+    return absl::InvalidArgumentError("held_work must name every unit");
+  }
+  if (options.deferred_norms && options.kept == Kept::kNothing) {
+    return absl::InvalidArgumentError("deferred norms need a mode with norms");
   }
   return absl::OkStatus();
 }
@@ -254,19 +203,23 @@ absl::StatusOr<ExecutionSchedule> BuildSchedule(const ScheduleOptions& options, 
     return absl::InvalidArgumentError(
         absl::StrCat("micro_batches must not be negative, but is ", micro_batches));
   }
-  Phases phases(options);
   std::vector<Visit> visits;
   for (int j = 0; j < micro_batches; ++j) {
-    for (const Visit& visit : phases.MicroBatch(j)) visits.push_back(visit);
+    for (const Visit& visit : PhasesOfMicroBatch(options, j)) visits.push_back(visit);
   }
   return ExecutionSchedule{.options = options,
                            .micro_batches = micro_batches,
-                           .operations = FullShardPlacer(options).Place(visits)};
+                           .operations = Placer(options, micro_batches).Place(visits)};
 }
 
 CollectiveCounts ExpectedCollectives(const ScheduleOptions& options, int micro_batches) {
   if (micro_batches == 0) return {};
   const int64_t blocks = static_cast<int64_t>(options.stages.size()) - 2;
+  const int64_t units = options.forward_only ? 0 : CountTrainableUnits(options);
+  if (options.strategy == Strategy::kNoShard) return {.reduces = units};
+  if (options.strategy == Strategy::kShardGradOp) {
+    return {.block_gathers = blocks, .root_gathers = 1, .reduces = units};
+  }
   const int64_t resident = std::min<int64_t>(options.gathered_slots, blocks);
   if (options.forward_only) {
     return {.block_gathers = resident == blocks ? blocks : micro_batches * blocks,
@@ -276,7 +229,7 @@ CollectiveCounts ExpectedCollectives(const ScheduleOptions& options, int micro_b
   if (options.kept == Kept::kActivations && resident < blocks) first = 3 * blocks - resident;
   return {.block_gathers = micro_batches * (first - resident) + resident,
           .root_gathers = 1,
-          .reduces = micro_batches * (blocks + 1)};
+          .reduces = micro_batches * units};
 }
 
 }  // namespace sotto::layout

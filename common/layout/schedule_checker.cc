@@ -11,20 +11,34 @@ namespace {
 // Replays a schedule line by line; knows nothing of how it was built.
 class Replay {
  public:
-  explicit Replay(const ScheduleOptions& options)
-      : options_(options),
-        gathered_(1 + options.gathered_slots, -1),
-        gradients_(1 + options.gradient_slots, -1) {}
+  explicit Replay(const ExecutionSchedule& schedule)
+      : schedule_(schedule), options_(schedule.options) {
+    const int blocks = num_stages() - 2;
+    const bool own_slots = HasSlotPerUnit(options_.strategy);
+    gathered_.assign(1 + (own_slots ? blocks : options_.gathered_slots), -1);
+    gradients_.assign(1 + (own_slots ? blocks : options_.gradient_slots), -1);
+    for (int stage = num_stages() - 1; stage >= 0; --stage) {
+      if (!options_.trainable_stages.empty() && !options_.trainable_stages[stage]) continue;
+      ++writers_[options_.stages[stage]];
+      first_trainable_ = stage;
+    }
+    if (holds_units()) {
+      for (size_t slot = 0; slot < gathered_.size(); ++slot) {
+        gathered_[slot] = static_cast<int>(slot);
+      }
+    }
+  }
 
-  absl::Status Run(const ExecutionSchedule& schedule) {
-    for (line_ = 0; line_ < schedule.operations.size(); ++line_) {
-      RETURN_IF_ERROR(Step(schedule.operations[line_]));
+  absl::Status Run() {
+    for (line_ = 0; line_ < schedule_.operations.size(); ++line_) {
+      RETURN_IF_ERROR(Step(schedule_.operations[line_]));
     }
     for (int unit : gathered_) {
-      if (unit >= 0) return Wrong(absl::StrCat("unit ", unit, " is still gathered at the end"));
+      if (unit < 0 || holds_units()) continue;
+      return Wrong(absl::StrCat("unit ", unit, " is still gathered at the end"));
     }
-    if (schedule.micro_batches > 0) RETURN_IF_ERROR(FinishMicroBatch());
-    if (micro_batch_ + 1 != schedule.micro_batches) return Wrong("micro-batches are missing");
+    if (schedule_.micro_batches > 0) RETURN_IF_ERROR(FinishMicroBatch());
+    if (micro_batch_ + 1 != schedule_.micro_batches) return Wrong("micro-batches are missing");
     return absl::OkStatus();
   }
 
@@ -37,26 +51,29 @@ class Replay {
     if (operation.micro_batch != micro_batch_)
       RETURN_IF_ERROR(NextMicroBatch(operation.micro_batch));
     if (set == Operation::kForward) return Forward(operation);
+    if (set == Operation::kNorm) return DeferredNorms();
     if (set == Operation::kCoefficients) return Coefficients();
-    if (set == Operation::kFold) return Fold(operation);
-    if (set == (Operation::kBackwardInput | Operation::kNorm))
-      return Backward(operation, /*norm=*/true);
-    if (set == (Operation::kBackwardInput | Operation::kWeightGrad))
-      return Backward(operation, /*norm=*/false);
+    if (set.Has(Operation::kBackwardInput)) return Backward(operation);
+    if (set == HeldWork(operation.unit)) return Held(operation);
     return Wrong("a combination of operations that does not exist");
   }
 
   absl::Status Gather(const ScheduledOperation& operation) {
+    if (holds_units()) return Wrong("a gather, but every rank holds every unit");
     RETURN_IF_ERROR(CheckSlot(operation.slot, operation.unit, gathered_));
     for (int unit : gathered_) {
       if (unit == operation.unit) return Wrong("the unit is gathered already");
     }
     if (gathered_[operation.slot] >= 0) return Wrong("the slot holds a live unit");
+    if (!ever_gathered_.insert(operation.unit).second && HasSlotPerUnit(options_.strategy)) {
+      return Wrong("the unit was gathered in this step");
+    }
     gathered_[operation.slot] = operation.unit;
     return absl::OkStatus();
   }
 
   absl::Status Reshard(const ScheduledOperation& operation) {
+    if (holds_units()) return Wrong("a reshard, but every rank holds every unit");
     RETURN_IF_ERROR(CheckGathered(operation));
     gathered_[operation.slot] = -1;
     return absl::OkStatus();
@@ -69,35 +86,57 @@ class Replay {
     return absl::OkStatus();
   }
 
-  absl::Status Backward(const ScheduledOperation& operation, bool norm) {
+  // The first backward pass computes norms, or only input gradients while norms are deferred; the
+  // second one, or the only one without norms, weight gradients. Frozen stages have neither.
+  absl::Status Backward(const ScheduledOperation& operation) {
     RETURN_IF_ERROR(CheckStage(operation));
     if (options_.forward_only) return Wrong("a backward in a forward-only schedule");
     if (forward_done_ != num_stages()) return Wrong("a backward before the forward is whole");
-    const bool wants_norm = options_.kept != Kept::kNothing && !coefficients_;
-    if (norm != wants_norm) return Wrong("norms or weight gradients at the wrong time");
-    if (!norm && options_.kept == Kept::kExampleGrads)
-      return Wrong("a second backward pass, but gradients are held");
-    int& done = norm ? norms_done_ : weight_grads_done_;
-    if (operation.stage != num_stages() - 1 - done) return Wrong("a backward out of order");
+    const bool for_norms = options_.kept != Kept::kNothing && !coefficients_;
+    if (!for_norms && IsHeld()) return Wrong("a second backward pass, but gradients are held");
+    int& done = for_norms ? norms_done_ : weight_grads_done_;
+    if (operation.stage != num_stages() - 1 - done || operation.stage < first_trainable_) {
+      return Wrong("a backward out of order");
+    }
     ++done;
-    return norm ? absl::OkStatus() : WriteGradient(operation);
+    OperationSet expected = Operation::kBackwardInput;
+    if (IsTrainable(operation.stage) && !for_norms) expected = expected | Operation::kWeightGrad;
+    if (IsTrainable(operation.stage) && for_norms && !options_.deferred_norms) {
+      expected = expected | Operation::kNorm;
+    }
+    if (operation.operations != expected) return Wrong("the wrong work in a backward");
+    return expected.Has(Operation::kWeightGrad) ? WriteGradient(operation) : absl::OkStatus();
+  }
+
+  absl::Status DeferredNorms() {
+    if (!options_.deferred_norms || deferred_norms_ || !IsBackwardWhole(norms_done_)) {
+      return Wrong("deferred norms before the backward is whole, or twice, or not asked for");
+    }
+    deferred_norms_ = true;
+    return absl::OkStatus();
   }
 
   absl::Status Coefficients() {
-    if (options_.kept == Kept::kNothing || coefficients_ || norms_done_ != num_stages()) {
+    if (options_.kept == Kept::kNothing || coefficients_ || !IsBackwardWhole(norms_done_) ||
+        deferred_norms_ != options_.deferred_norms) {
       return Wrong("coefficients before the norms are whole, or twice");
     }
     coefficients_ = true;
     return absl::OkStatus();
   }
 
-  absl::Status Fold(const ScheduledOperation& operation) {
-    if (options_.kept != Kept::kExampleGrads || !coefficients_) return Wrong("nothing to fold yet");
+  absl::Status Held(const ScheduledOperation& operation) {
+    if (!coefficients_) return Wrong("held gradients before their coefficients");
+    if (writes_[operation.unit] > 0) return Wrong("held gradients of a unit twice");
+    if (operation.unit == 0 && operation.operations.Has(Operation::kWeightGrad)) {
+      RETURN_IF_ERROR(CheckGathered(operation));  // A head may recompute logits.
+    }
     return WriteGradient(operation);
   }
 
   absl::Status WriteGradient(const ScheduledOperation& operation) {
     RETURN_IF_ERROR(CheckSlot(operation.gradient_slot, operation.unit, gradients_));
+    if (!writers_.contains(operation.unit)) return Wrong("a gradient of a frozen unit");
     if (reduced_.contains(operation.unit)) return Wrong("the unit's gradient was reduced already");
     int& holder = gradients_[operation.gradient_slot];
     if (operation.clears_gradient) {
@@ -114,9 +153,11 @@ class Replay {
     int& holder = gradients_[operation.gradient_slot];
     if (holder != operation.unit)
       return Wrong("the gradient slot does not hold this unit's gradient");
-    // With weight gradients the root has two writers: its last stage and its first one.
-    const int writers = operation.unit == 0 && options_.kept != Kept::kExampleGrads ? 2 : 1;
-    if (writes_[operation.unit] != writers) return Wrong("the gradient is not whole");
+    if (!IsWhole(operation.unit)) return Wrong("the gradient is not whole");
+    if (!ReducesNow()) return Wrong("a reduction before the step's last micro-batch");
+    if (operation.sums_replicas != (HasReplicas() && IsLastMicroBatch())) {
+      return Wrong("replicas are summed once, after the last micro-batch");
+    }
     holder = -1;
     reduced_.insert(operation.unit);
     return absl::OkStatus();
@@ -127,21 +168,25 @@ class Replay {
     if (micro_batch != micro_batch_ + 1) return Wrong("micro-batches out of order");
     micro_batch_ = micro_batch;
     forward_done_ = norms_done_ = weight_grads_done_ = 0;
-    coefficients_ = false;
+    coefficients_ = deferred_norms_ = false;
     writes_.clear();
     reduced_.clear();
     return absl::OkStatus();
   }
 
-  absl::Status FinishMicroBatch() const {
+  absl::Status FinishMicroBatch() {
     if (options_.forward_only) {
       if (forward_done_ != num_stages()) return Wrong("a forward is not whole");
-      return reduced_.empty() ? absl::OkStatus() : Wrong("a gradient without a backward");
+      return writes_.empty() ? absl::OkStatus() : Wrong("a gradient without a backward");
     }
-    if (static_cast<int>(reduced_.size()) != num_stages() - 1)
-      return Wrong("a unit was never reduced");
+    for (const auto& [unit, writers] : writers_) {
+      if (!IsWhole(unit)) return Wrong(absl::StrCat("unit ", unit, "'s gradient is not whole"));
+      if (reduced_.contains(unit) == ReducesNow()) continue;
+      return Wrong(absl::StrCat("unit ", unit, " was never reduced"));
+    }
     for (int unit : gradients_) {
-      if (unit >= 0) return Wrong(absl::StrCat("unit ", unit, "'s gradient is left over"));
+      if (unit >= 0 && ReducesNow())
+        return Wrong(absl::StrCat("unit ", unit, "'s gradient is left over"));
     }
     return absl::OkStatus();
   }
@@ -165,6 +210,7 @@ class Replay {
     if (slot < 0 || slot >= static_cast<int>(slots.size())) return Wrong("a slot out of range");
     if ((slot == kRootSlot) != (unit == 0))
       return Wrong("slot 0 is the root's and only the root's");
+    if (HasSlotPerUnit(options_.strategy) && slot != unit) return Wrong("another unit's slot");
     return absl::OkStatus();
   }
 
@@ -172,16 +218,42 @@ class Replay {
     return absl::InternalError(absl::StrCat("schedule line ", line_ + 1, ": ", what));
   }
 
+  OperationSet HeldWork(int unit) const {
+    if (!IsHeld() || unit < 0) return OperationSet();
+    if (!options_.held_work.empty()) return options_.held_work[unit];
+    return options_.kept == Kept::kExampleGrads ? Operation::kFold : Operation::kWeightGrad;
+  }
+
+  // With weight gradients the root has two writers: its last stage and its first one.
+  bool IsWhole(int unit) { return writes_[unit] == (IsHeld() ? 1 : writers_[unit]); }
+  bool IsHeld() const {
+    return options_.kept == Kept::kExampleGrads || options_.kept == Kept::kOutputGrads;
+  }
+  bool IsTrainable(int stage) const {
+    return options_.trainable_stages.empty() || options_.trainable_stages[stage];
+  }
+  bool IsBackwardWhole(int done) const { return done == num_stages() - first_trainable_; }
+  bool IsLastMicroBatch() const { return micro_batch_ + 1 == schedule_.micro_batches; }
+  bool ReducesNow() const { return !HasSlotPerUnit(options_.strategy) || IsLastMicroBatch(); }
+  bool HasReplicas() const {
+    return options_.strategy == Strategy::kNoShard || options_.strategy == Strategy::kHybridShard;
+  }
+  bool holds_units() const { return options_.strategy == Strategy::kNoShard; }
   int num_stages() const { return static_cast<int>(options_.stages.size()); }
 
+  const ExecutionSchedule& schedule_;
   const ScheduleOptions& options_;
   std::vector<int> gathered_;   // unit in each slot, -1: none
   std::vector<int> gradients_;  // unit whose gradient is in each slot
+  std::map<int, int> writers_;  // stages with trainable parameters, by unit that has any
+  int first_trainable_ = 0;
+  std::set<int> ever_gathered_;
   size_t line_ = 0;
   int micro_batch_ = -1;
   int forward_done_ = 0;
   int norms_done_ = 0;
   int weight_grads_done_ = 0;
+  bool deferred_norms_ = false;
   bool coefficients_ = false;
   std::map<int, int> writes_;
   std::set<int> reduced_;
@@ -189,8 +261,6 @@ class Replay {
 
 }  // namespace
 
-absl::Status CheckSchedule(const ExecutionSchedule& schedule) {
-  return Replay(schedule.options).Run(schedule);
-}
+absl::Status CheckSchedule(const ExecutionSchedule& schedule) { return Replay(schedule).Run(); }
 
 }  // namespace sotto::layout

@@ -30,23 +30,63 @@ FlatLayout MakeLayout(int blocks, int world_size) {
       world_size);
 }
 
-class ScheduleGridTest : public ::testing::TestWithParam<std::tuple<Kept, int, int, int>> {};
+constexpr Kept kAllKept[] = {Kept::kNothing, Kept::kActivations, Kept::kOutputGrads,
+                             Kept::kExampleGrads};
+constexpr Strategy kAllStrategies[] = {Strategy::kFullShard, Strategy::kShardGradOp,
+                                       Strategy::kHybridShard, Strategy::kNoShard};
+
+class ScheduleGridTest
+    : public ::testing::TestWithParam<std::tuple<Strategy, Kept, int, int, int>> {};
 
 TEST_P(ScheduleGridTest, IsValidAndCountsEqualTheClosedForms) {
-  const auto [kept, blocks, gathered_slots, micro_batches] = GetParam();
-  const ScheduleOptions options = MakeOptions(blocks, kept, gathered_slots);
-  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, micro_batches));
-  EXPECT_OK(CheckSchedule(schedule)) << PrintSchedule(schedule);
-  CollectiveCounts counts = CountCollectives(schedule, MakeLayout(blocks, 4));
-  counts.bytes_received = 0;
-  EXPECT_EQ(counts, ExpectedCollectives(options, micro_batches)) << PrintSchedule(schedule);
+  const auto [strategy, kept, blocks, gathered_slots, micro_batches] = GetParam();
+  ScheduleOptions options = MakeOptions(blocks, kept, gathered_slots);
+  options.strategy = strategy;
+  for (bool deferred : {false, true}) {
+    options.deferred_norms = deferred && kept != Kept::kNothing;
+    ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, micro_batches));
+    EXPECT_OK(CheckSchedule(schedule)) << PrintSchedule(schedule);
+    CollectiveCounts counts = CountCollectives(schedule, MakeLayout(blocks, 4));
+    counts.bytes_received = 0;
+    EXPECT_EQ(counts, ExpectedCollectives(options, micro_batches)) << PrintSchedule(schedule);
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Grid, ScheduleGridTest,
-    ::testing::Combine(::testing::Values(Kept::kNothing, Kept::kActivations, Kept::kExampleGrads),
-                       ::testing::Values(1, 2, 3, 4, 5, 7, 12), ::testing::Values(1, 2, 3, 4, 9),
-                       ::testing::Values(0, 1, 2, 5)));
+// Every choice of frozen stages; blocks before the first trainable stage get no backward.
+TEST_P(ScheduleGridTest, FrozenStagesHaveNoGradient) {
+  const auto [strategy, kept, blocks, gathered_slots, micro_batches] = GetParam();
+  if (blocks > 3) return;
+  ScheduleOptions options = MakeOptions(blocks, kept, gathered_slots);
+  options.strategy = strategy;
+  const int stages = blocks + 2;
+  for (int mask = 1; mask < 1 << stages; ++mask) {
+    options.trainable_stages.clear();
+    for (int stage = 0; stage < stages; ++stage) {
+      options.trainable_stages.push_back((mask >> stage & 1) != 0);
+    }
+    ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, micro_batches));
+    EXPECT_OK(CheckSchedule(schedule)) << PrintSchedule(schedule);
+    int first = 0;
+    while (!options.trainable_stages[first]) ++first;
+    for (const ScheduledOperation& operation : schedule.operations) {
+      if (operation.operations.Has(Operation::kBackwardInput)) {
+        EXPECT_GE(operation.stage, first);
+      }
+      if (operation.gradient_slot < 0) continue;
+      const bool trainable =
+          operation.unit == 0 ? options.trainable_stages.front() || options.trainable_stages.back()
+                              : options.trainable_stages[operation.unit];
+      EXPECT_TRUE(trainable) << PrintSchedule(schedule);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Grid, ScheduleGridTest,
+                         ::testing::Combine(::testing::ValuesIn(kAllStrategies),
+                                            ::testing::ValuesIn(kAllKept),
+                                            ::testing::Values(1, 2, 3, 4, 5, 7, 12),
+                                            ::testing::Values(1, 2, 3, 4, 9),
+                                            ::testing::Values(0, 1, 2, 5)));
 
 TEST(ScheduleTest, ForwardOnlyGathersEachBlockOncePerMicroBatch) {
   for (int blocks : {1, 2, 3, 5}) {
@@ -131,8 +171,20 @@ TEST(ScheduleTest, CanonicalTextTellsOptionsApart) {
 }
 
 TEST(ScheduleTest, RefusesWhatItCannotBuild) {
-  EXPECT_THAT(BuildSchedule(MakeOptions(2, Kept::kOutputGrads, 2), 1),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+  ScheduleOptions frozen = MakeOptions(2, Kept::kNothing, 2);
+  frozen.trainable_stages = {false, false, false, false};
+  EXPECT_THAT(BuildSchedule(frozen, 1),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("trainable")));
+  frozen.forward_only = true;
+  EXPECT_OK(BuildSchedule(frozen, 1));
+  frozen.trainable_stages = {true};
+  EXPECT_THAT(BuildSchedule(frozen, 1), StatusIs(absl::StatusCode::kInvalidArgument));
+  ScheduleOptions deferred = MakeOptions(2, Kept::kNothing, 2);
+  deferred.deferred_norms = true;
+  EXPECT_THAT(BuildSchedule(deferred, 1), StatusIs(absl::StatusCode::kInvalidArgument));
+  ScheduleOptions held = MakeOptions(2, Kept::kOutputGrads, 2);
+  held.held_work = {Operation::kFold};
+  EXPECT_THAT(BuildSchedule(held, 1), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(BuildSchedule(MakeOptions(2, Kept::kNothing, 0), 1),
               StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(BuildSchedule(MakeOptions(2, Kept::kNothing, 2), -1),
@@ -141,13 +193,102 @@ TEST(ScheduleTest, RefusesWhatItCannotBuild) {
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST(ScheduleTest, BookKeepingFormsWeightGradientsWithoutASecondPass) {
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule,
+                       BuildSchedule(MakeOptions(1, Kept::kOutputGrads, 1), 1));
+  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 BACKWARD_INPUT+NORM stage 0 unit 0 slot 0\n"
+                                                 "0 COEFFICIENTS\n"
+                                                 "0 WEIGHT_GRAD unit 1 gradient 1 cleared\n"
+                                                 "0 REDUCE unit 1 gradient 1\n"
+                                                 "0 WEIGHT_GRAD unit 0 slot 0 gradient 0 cleared\n"
+                                                 "0 REDUCE unit 0 gradient 0\n"));
+}
+
+TEST(ScheduleTest, OnePassMixesBothKindsOfHeldGradients) {
+  ScheduleOptions options = MakeOptions(2, Kept::kExampleGrads, 1);
+  options.held_work = {Operation::kWeightGrad, Operation::kFold,
+                       Operation::kFold | Operation::kWeightGrad};
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, 2));
+  EXPECT_OK(CheckSchedule(schedule));
+  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 WEIGHT_GRAD+FOLD unit 2 gradient 1 cleared\n"));
+  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 FOLD unit 1 gradient 2 cleared\n"));
+}
+
+TEST(ScheduleTest, DeferredNormsComeAfterTheWholeBackward) {
+  ScheduleOptions options = MakeOptions(1, Kept::kActivations, 1);
+  options.deferred_norms = true;
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, 1));
+  EXPECT_THAT(PrintSchedule(schedule),
+              HasSubstr("0 BACKWARD_INPUT stage 2 unit 0 slot 0\n"
+                        "0 BACKWARD_INPUT stage 1 unit 1 slot 1\n"
+                        "0 BACKWARD_INPUT stage 0 unit 0 slot 0\n"
+                        "0 NORM\n"
+                        "0 COEFFICIENTS\n"
+                        "0 BACKWARD_INPUT+WEIGHT_GRAD stage 2 unit 0 slot 0 gradient 0 cleared\n"));
+}
+
+TEST(ScheduleTest, ShardGradOpGathersOnceAndReducesOnce) {
+  ScheduleOptions options = MakeOptions(2, Kept::kNothing, 1);
+  options.strategy = Strategy::kShardGradOp;
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, 2));
+  EXPECT_EQ(PrintSchedule(schedule),
+            "0 GATHER unit 0 slot 0\n"
+            "0 GATHER unit 1 slot 1\n"
+            "0 FORWARD stage 0 unit 0 slot 0\n"
+            "0 GATHER unit 2 slot 2\n"
+            "0 FORWARD stage 1 unit 1 slot 1\n"
+            "0 FORWARD stage 2 unit 2 slot 2\n"
+            "0 FORWARD stage 3 unit 0 slot 0\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 3 unit 0 slot 0 gradient 0 cleared\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 2 unit 2 slot 2 gradient 2 cleared\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 1 unit 1 slot 1 gradient 1 cleared\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 0 unit 0 slot 0 gradient 0\n"
+            "1 FORWARD stage 0 unit 0 slot 0\n"
+            "1 FORWARD stage 1 unit 1 slot 1\n"
+            "1 FORWARD stage 2 unit 2 slot 2\n"
+            "1 FORWARD stage 3 unit 0 slot 0\n"
+            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 3 unit 0 slot 0 gradient 0\n"
+            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 2 unit 2 slot 2 gradient 2\n"
+            "1 REDUCE unit 2 gradient 2\n"
+            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 1 unit 1 slot 1 gradient 1\n"
+            "1 REDUCE unit 1 gradient 1\n"
+            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 0 unit 0 slot 0 gradient 0\n"
+            "1 REDUCE unit 0 gradient 0\n"
+            "1 RESHARD unit 2 slot 2\n"
+            "1 RESHARD unit 1 slot 1\n"
+            "1 RESHARD unit 0 slot 0\n");
+}
+
+TEST(ScheduleTest, ReplicasAreSummedOncePerStep) {
+  for (Strategy strategy : {Strategy::kHybridShard, Strategy::kNoShard}) {
+    ScheduleOptions options = MakeOptions(2, Kept::kNothing, 1);
+    options.strategy = strategy;
+    ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, 3));
+    int sums = 0;
+    for (const ScheduledOperation& operation : schedule.operations) sums += operation.sums_replicas;
+    EXPECT_EQ(sums, 3);
+    const FlatLayout layout = MakeLayout(2, 1);
+    EXPECT_EQ(CountCollectives(schedule, layout, /*replicas=*/4).bytes_received,
+              4 * 6 * layout.total_shard_elements() / 4);
+  }
+}
+
 // Every single-line defect of a valid schedule must be found: each line removed, doubled, or
 // exchanged with the next.
-class DefectTest : public ::testing::TestWithParam<Kept> {};
+class DefectTest : public ::testing::TestWithParam<std::tuple<Strategy, Kept>> {
+ protected:
+  static ScheduleOptions Options() {
+    const auto [strategy, kept] = GetParam();
+    ScheduleOptions options = MakeOptions(4, kept, 2);
+    options.strategy = strategy;
+    options.deferred_norms = kept == Kept::kActivations;
+    options.trainable_stages = {false, true, true, false, true, true};
+    return options;
+  }
+};
 
 TEST_P(DefectTest, ChecksFindARemovedOrDoubledLine) {
-  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule valid,
-                       BuildSchedule(MakeOptions(4, GetParam(), 2), 2));
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule valid, BuildSchedule(Options(), 2));
   for (size_t i = 0; i < valid.operations.size(); ++i) {
     ExecutionSchedule removed = valid;
     removed.operations.erase(removed.operations.begin() + i);
@@ -159,8 +300,7 @@ TEST_P(DefectTest, ChecksFindARemovedOrDoubledLine) {
 }
 
 TEST_P(DefectTest, ChecksFindAWrongSlot) {
-  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule valid,
-                       BuildSchedule(MakeOptions(4, GetParam(), 2), 1));
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule valid, BuildSchedule(Options(), 1));
   for (size_t i = 0; i < valid.operations.size(); ++i) {
     for (int ScheduledOperation::*member :
          {&ScheduledOperation::slot, &ScheduledOperation::gradient_slot}) {
@@ -172,9 +312,19 @@ TEST_P(DefectTest, ChecksFindAWrongSlot) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kept, DefectTest,
-                         ::testing::Values(Kept::kNothing, Kept::kActivations,
-                                           Kept::kExampleGrads));
+TEST_P(DefectTest, ChecksFindReplicasThatAreNotSummed) {
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule valid, BuildSchedule(Options(), 2));
+  for (size_t i = 0; i < valid.operations.size(); ++i) {
+    if (!valid.operations[i].operations.Has(Operation::kReduce)) continue;
+    ExecutionSchedule wrong = valid;
+    wrong.operations[i].sums_replicas = !wrong.operations[i].sums_replicas;
+    EXPECT_THAT(CheckSchedule(wrong), StatusIs(absl::StatusCode::kInternal)) << "line " << i + 1;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DefectTest,
+                         ::testing::Combine(::testing::ValuesIn(kAllStrategies),
+                                            ::testing::ValuesIn(kAllKept)));
 
 }  // namespace
 }  // namespace sotto::layout

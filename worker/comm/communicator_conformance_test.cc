@@ -95,6 +95,72 @@ const RankBodyRegistration kSum("sum", [](const RankContext& context) -> absl::S
   return absl::OkStatus();
 });
 
+// Sums of any length, in rank order, with the same bits on every rank.
+const RankBodyRegistration kSumFloats("sum_floats", [](const RankContext& context) -> absl::Status {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, Connect(context));
+  for (int64_t size : {0, 1, 3, 32, 1000, 5000}) {
+    std::vector<float> values(size);
+    for (int64_t i = 0; i < size; ++i) values[i] = Value(context.rank, i);
+    RETURN_IF_ERROR(communicator->AllReduceSum(absl::MakeSpan(values)));
+    for (int64_t i = 0; i < size; ++i) {
+      float expected = Value(0, i);
+      for (int peer = 1; peer < context.world_size; ++peer) expected += Value(peer, i);
+      RETURN_IF_ERROR(
+          Expect(std::bit_cast<uint32_t>(values[i]) == std::bit_cast<uint32_t>(expected),
+                 absl::StrCat("size ", size, " at ", i)));
+    }
+  }
+  return absl::OkStatus();
+});
+
+// What one group exchanges stays in it, whether its ranks lie side by side or apart.
+absl::Status CheckGroup(Communicator& communicator, const RankGroup& group) {
+  const int own = group.IndexOf(communicator.rank());
+  for (int64_t size : {1, 7, 1000}) {
+    std::vector<float> shard(size), whole(size * group.size), sums(size, 0.3f);
+    for (int64_t i = 0; i < size; ++i) shard[i] = Value(communicator.rank(), i);
+    RETURN_IF_ERROR(communicator.AllGather(group, shard, absl::MakeSpan(whole)));
+    for (int64_t i = 0; i < static_cast<int64_t>(whole.size()); ++i) {
+      RETURN_IF_ERROR(Expect(whole[i] == Value(group.rank(i / size), i % size), "gathered"));
+    }
+    RETURN_IF_ERROR(communicator.ReduceScatterAdd(group, whole, absl::MakeSpan(sums)));
+    std::vector<float> all = shard;
+    RETURN_IF_ERROR(communicator.AllReduceSum(group, absl::MakeSpan(all)));
+    std::vector<double> few(3, communicator.rank());
+    RETURN_IF_ERROR(communicator.AllReduceSum(group, absl::MakeSpan(few)));
+    for (int64_t i = 0; i < size; ++i) {
+      float reduced = 0.3f, summed = 0;
+      for (int peer = 0; peer < group.size; ++peer) {
+        reduced += Value(group.rank(own), i);  // Everyone's slice of the same whole.
+        summed = peer == 0 ? Value(group.rank(0), i) : summed + Value(group.rank(peer), i);
+      }
+      RETURN_IF_ERROR(Expect(sums[i] == reduced, "reduced"));
+      RETURN_IF_ERROR(Expect(all[i] == summed, "summed"));
+    }
+    double ranks = 0;
+    for (int peer = 0; peer < group.size; ++peer) ranks += group.rank(peer);
+    RETURN_IF_ERROR(Expect(few[2] == ranks, "few values"));
+  }
+  return absl::OkStatus();
+}
+
+const RankBodyRegistration kGroups("groups", [](const RankContext& context) -> absl::Status {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, Connect(context));
+  for (int shards = 1; shards <= context.world_size; ++shards) {
+    if (context.world_size % shards != 0) continue;
+    const RankGroup side_by_side{.first = context.rank / shards * shards, .size = shards};
+    RETURN_IF_ERROR(CheckGroup(*communicator, side_by_side));
+    const RankGroup apart{
+        .first = context.rank % shards, .stride = shards, .size = context.world_size / shards};
+    RETURN_IF_ERROR(CheckGroup(*communicator, apart));
+  }
+  std::vector<float> values(4);
+  const RankGroup without{.first = context.rank + 1, .size = 1};
+  return Expect(
+      absl::IsInvalidArgument(communicator->AllReduceSum(without, absl::MakeSpan(values))),
+      "a group without this rank");
+});
+
 // Collectives of all kinds and sizes, one after the other: a rank that runs ahead must not
 // overwrite what others read.
 const RankBodyRegistration kMany("many", [](const RankContext& context) -> absl::Status {
@@ -175,7 +241,8 @@ TEST_P(CommunicatorConformanceTest, Holds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CommunicatorConformanceTest,
-                         ::testing::Combine(::testing::Values("all_gather", "reduce", "sum", "many",
+                         ::testing::Combine(::testing::Values("all_gather", "reduce", "sum",
+                                                              "sum_floats", "groups", "many",
                                                               "sizes", "abort"),
                                             ::testing::Values(1, 2, 3, 4, 8)),
                          [](const auto& info) {

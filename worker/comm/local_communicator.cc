@@ -214,42 +214,57 @@ float* LocalCommunicator::Region(int rank) const {
   return reinterpret_cast<float*>(regions) + (2 * rank + region_) * region_elements_;
 }
 
-absl::Status LocalCommunicator::AllGather(absl::Span<const float> shard, absl::Span<float> whole) {
+absl::Status LocalCommunicator::CheckGroup(const RankGroup& group, const char* call) const {
+  const bool fits = group.size >= 1 && group.stride >= 1 && group.first >= 0 &&
+                    group.rank(group.size - 1) < world_size_ && group.Contains(rank_);
+  if (fits) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(call, ": the group of ", group.size,
+                                                 " ranks from ", group.first, " by ", group.stride,
+                                                 " does not hold rank ", rank_));
+}
+
+absl::Status LocalCommunicator::AllGather(const RankGroup& group, absl::Span<const float> shard,
+                                          absl::Span<float> whole) {
+  RETURN_IF_ERROR(CheckGroup(group, "AllGather"));
   const int64_t elements = static_cast<int64_t>(shard.size());
-  if (static_cast<int64_t>(whole.size()) != world_size_ * elements) {
-    return absl::InvalidArgumentError(absl::StrCat("AllGather: ", world_size_, " shards of ",
+  if (static_cast<int64_t>(whole.size()) != group.size * elements) {
+    return absl::InvalidArgumentError(absl::StrCat("AllGather: ", group.size, " shards of ",
                                                    elements, " do not make ", whole.size()));
   }
   for (int64_t begin = 0; begin < elements; begin += region_elements_) {
     const int64_t size = std::min(region_elements_, elements - begin);
     std::memcpy(Region(rank_), shard.data() + begin, size * sizeof(float));
     RETURN_IF_ERROR(Barrier());
-    for (int peer = 0; peer < world_size_; ++peer) {
-      std::memcpy(whole.data() + peer * elements + begin, Region(peer), size * sizeof(float));
+    for (int peer = 0; peer < group.size; ++peer) {
+      std::memcpy(whole.data() + peer * elements + begin, Region(group.rank(peer)),
+                  size * sizeof(float));
     }
     NextPiece();
   }
   return absl::OkStatus();
 }
 
-absl::Status LocalCommunicator::ReduceScatterAdd(absl::Span<const float> whole,
+absl::Status LocalCommunicator::ReduceScatterAdd(const RankGroup& group,
+                                                 absl::Span<const float> whole,
                                                  absl::Span<float> accumulator) {
+  RETURN_IF_ERROR(CheckGroup(group, "ReduceScatterAdd"));
   const int64_t elements = static_cast<int64_t>(accumulator.size());
-  if (static_cast<int64_t>(whole.size()) != world_size_ * elements) {
-    return absl::InvalidArgumentError(absl::StrCat("ReduceScatterAdd: ", world_size_, " slices of ",
+  if (static_cast<int64_t>(whole.size()) != group.size * elements) {
+    return absl::InvalidArgumentError(absl::StrCat("ReduceScatterAdd: ", group.size, " slices of ",
                                                    elements, " do not make ", whole.size()));
   }
-  const int64_t piece = region_elements_ / world_size_;  // of every rank's slice
+  const int own = group.IndexOf(rank_);
+  const int64_t piece = region_elements_ / group.size;  // of every rank's slice
   for (int64_t begin = 0; begin < elements; begin += piece) {
     const int64_t size = std::min(piece, elements - begin);
-    for (int owner = 0; owner < world_size_; ++owner) {
+    for (int owner = 0; owner < group.size; ++owner) {
       std::memcpy(Region(rank_) + owner * piece, whole.data() + owner * elements + begin,
                   size * sizeof(float));
     }
     RETURN_IF_ERROR(Barrier());
     float* sums = accumulator.data() + begin;
-    for (int peer = 0; peer < world_size_; ++peer) {
-      const float* slice = Region(peer) + rank_ * piece;
+    for (int peer = 0; peer < group.size; ++peer) {
+      const float* slice = Region(group.rank(peer)) + own * piece;
       for (int64_t i = 0; i < size; ++i) sums[i] += slice[i];
     }
     NextPiece();
@@ -257,7 +272,45 @@ absl::Status LocalCommunicator::ReduceScatterAdd(absl::Span<const float> whole,
   return absl::OkStatus();
 }
 
-absl::Status LocalCommunicator::AllReduceSum(absl::Span<double> values) {
+absl::Status LocalCommunicator::AllReduceSum(const RankGroup& group, absl::Span<float> values) {
+  RETURN_IF_ERROR(CheckGroup(group, "AllReduceSum"));
+  for (size_t begin = 0; begin < values.size(); begin += region_elements_) {
+    RETURN_IF_ERROR(SumPiece(group, values.subspan(begin, region_elements_)));
+  }
+  return absl::OkStatus();
+}
+
+// Every rank sums one slice of the piece and then reads the others' sums.
+absl::Status LocalCommunicator::SumPiece(const RankGroup& group, absl::Span<float> values) {
+  const int64_t elements = static_cast<int64_t>(values.size());
+  const int64_t slice = (elements + group.size - 1) / group.size;
+  const auto slice_of = [&](int index) {
+    const int64_t begin = std::min(index * slice, elements);
+    return values.subspan(begin, std::min(slice, elements - begin));
+  };
+  const int own_index = group.IndexOf(rank_);
+  const absl::Span<float> own = slice_of(own_index);
+  const int64_t own_begin = std::min(own_index * slice, elements);
+  std::memcpy(Region(rank_), values.data(), elements * sizeof(float));
+  RETURN_IF_ERROR(Barrier());
+  std::memcpy(own.data(), Region(group.first) + own_begin, own.size() * sizeof(float));
+  for (int peer = 1; peer < group.size; ++peer) {
+    const float* addend = Region(group.rank(peer)) + own_begin;
+    for (size_t i = 0; i < own.size(); ++i) own[i] += addend[i];
+  }
+  NextPiece();
+  std::memcpy(Region(rank_), own.data(), own.size() * sizeof(float));
+  RETURN_IF_ERROR(Barrier());
+  for (int peer = 0; peer < group.size; ++peer) {
+    const absl::Span<float> sums = slice_of(peer);
+    std::memcpy(sums.data(), Region(group.rank(peer)), sums.size() * sizeof(float));
+  }
+  NextPiece();
+  return absl::OkStatus();
+}
+
+absl::Status LocalCommunicator::AllReduceSum(const RankGroup& group, absl::Span<double> values) {
+  RETURN_IF_ERROR(CheckGroup(group, "AllReduceSum"));
   const int64_t capacity =
       region_elements_ * static_cast<int64_t>(sizeof(float)) / static_cast<int64_t>(sizeof(double));
   if (static_cast<int64_t>(values.size()) > kMaxReducedValues) {
@@ -270,9 +323,10 @@ absl::Status LocalCommunicator::AllReduceSum(absl::Span<double> values) {
     RETURN_IF_ERROR(Barrier());
     for (int64_t i = 0; i < size; ++i) {
       double sum = 0;
-      for (int peer = 0; peer < world_size_; ++peer) {
+      for (int peer = 0; peer < group.size; ++peer) {
         double value;
-        std::memcpy(&value, reinterpret_cast<const char*>(Region(peer)) + i * sizeof(double),
+        std::memcpy(&value,
+                    reinterpret_cast<const char*>(Region(group.rank(peer))) + i * sizeof(double),
                     sizeof(double));
         sum += value;
       }

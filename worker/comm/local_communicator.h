@@ -57,10 +57,15 @@ class LocalCommunicator : public Communicator {
 
   int rank() const override { return rank_; }
   int world_size() const override { return world_size_; }
-  absl::Status AllGather(absl::Span<const float> shard, absl::Span<float> whole) override;
-  absl::Status ReduceScatterAdd(absl::Span<const float> whole,
+  using Communicator::AllGather;
+  using Communicator::AllReduceSum;
+  using Communicator::ReduceScatterAdd;
+  absl::Status AllGather(const RankGroup& group, absl::Span<const float> shard,
+                         absl::Span<float> whole) override;
+  absl::Status ReduceScatterAdd(const RankGroup& group, absl::Span<const float> whole,
                                 absl::Span<float> accumulator) override;
-  absl::Status AllReduceSum(absl::Span<double> values) override;
+  absl::Status AllReduceSum(const RankGroup& group, absl::Span<float> values) override;
+  absl::Status AllReduceSum(const RankGroup& group, absl::Span<double> values) override;
   absl::Status Barrier() override;
   void Abort() override;
 
@@ -76,6 +81,9 @@ class LocalCommunicator : public Communicator {
   absl::Status ArriveAndWait(absl::Time deadline);
   absl::Status GroupStatus() const;
   void WakeEveryone();
+
+  absl::Status CheckGroup(const RankGroup& group, const char* call) const;
+  absl::Status SumPiece(const RankGroup& group, absl::Span<float> values);
 
   // The current piece's region of a rank; the same index on every rank.
   float* Region(int rank) const;

@@ -12,10 +12,15 @@ class SoloCommunicator : public Communicator {
  public:
   int rank() const override { return 0; }
   int world_size() const override { return 1; }
-  absl::Status AllGather(absl::Span<const float> shard, absl::Span<float> whole) override;
-  absl::Status ReduceScatterAdd(absl::Span<const float> whole,
+  using Communicator::AllGather;
+  using Communicator::AllReduceSum;
+  using Communicator::ReduceScatterAdd;
+  absl::Status AllGather(const RankGroup& group, absl::Span<const float> shard,
+                         absl::Span<float> whole) override;
+  absl::Status ReduceScatterAdd(const RankGroup& group, absl::Span<const float> whole,
                                 absl::Span<float> accumulator) override;
-  absl::Status AllReduceSum(absl::Span<double> values) override;
+  absl::Status AllReduceSum(const RankGroup& group, absl::Span<float> values) override;
+  absl::Status AllReduceSum(const RankGroup& group, absl::Span<double> values) override;
   absl::Status Barrier() override;
   void Abort() override { aborted_ = true; }
 

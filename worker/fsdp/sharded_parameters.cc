@@ -4,10 +4,13 @@
 
 #include "ATen/ops/zeros.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 #include "common/layout/init_values.h"
 
 namespace sotto::fsdp {
 namespace {
+
+using layout::Strategy;
 
 absl::Span<float> Values(const at::Tensor& flat) {
   return {flat.data_ptr<float>(), static_cast<size_t>(flat.numel())};
@@ -18,59 +21,128 @@ absl::Span<float> Values(const at::Tensor& flat) {
 absl::StatusOr<std::unique_ptr<ShardedParameters>> ShardedParameters::Create(
     const layout::ModelDescription& model, const layout::FlatLayout& layout,
     comm::Communicator& communicator, const Options& options) {
-  if (layout.world_size() != communicator.world_size()) {
-    return absl::InvalidArgumentError(absl::StrCat("the layout is for ", layout.world_size(),
-                                                   " ranks, but the communicator has ",
-                                                   communicator.world_size()));
+  const std::optional<layout::RankGrid> grid =
+      layout::MakeRankGrid(options.strategy, communicator.world_size(), layout.world_size());
+  if (!grid.has_value() || grid->shards != layout.world_size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the layout is for ", layout.world_size(), " ranks, but the communicator has ",
+        communicator.world_size(), ", under ", std::string(StrategyName(options.strategy))));
   }
   return std::unique_ptr<ShardedParameters>(
-      new ShardedParameters(model, layout, communicator, options));
+      new ShardedParameters(model, layout, communicator, options, *grid));
 }
 
 ShardedParameters::ShardedParameters(const layout::ModelDescription& model,
                                      const layout::FlatLayout& layout,
-                                     comm::Communicator& communicator, const Options& options)
+                                     comm::Communicator& communicator, const Options& options,
+                                     const layout::RankGrid& grid)
     : model_(model),
       layout_(layout),
       communicator_(communicator),
-      gathered_(model, layout, options.gathered_slots),
-      gradients_(model, layout, options.gradient_slots) {
+      options_(options),
+      grid_(grid),
+      shards_(Allocate(layout, options.strategy)),
+      gathered_(MakeGathered()),
+      gradients_(MakeGradients()) {}
+
+ShardedParameters::Shards ShardedParameters::Allocate(const layout::FlatLayout& layout,
+                                                      Strategy strategy) {
+  Shards shards;
   for (const layout::UnitLayout& unit : layout.units()) {
-    master_shards_.push_back(at::zeros({unit.shard_elements}));
-    gradient_shards_.push_back(at::zeros({unit.shard_elements}));
+    shards.gradient.push_back(at::zeros({unit.shard_elements}));
+    if (strategy == Strategy::kNoShard) {
+      const at::Tensor& whole = shards.units.emplace_back(at::zeros({unit.whole_elements()}));
+      shards.master.push_back(whole.narrow(0, 0, unit.padded_elements));
+      shards.frozen.push_back(whole.narrow(0, unit.padded_elements, unit.frozen.padded_elements));
+      continue;
+    }
+    shards.master.push_back(at::zeros({unit.shard_elements}));
+    shards.frozen.push_back(at::zeros({unit.frozen.shard_elements}));
   }
+  return shards;
+}
+
+SlotPool ShardedParameters::MakeGathered() const {
+  if (options_.strategy == Strategy::kNoShard) {
+    return SlotPool::Over(model_, layout_, shards_.units, Region::kWhole);
+  }
+  if (options_.strategy == Strategy::kShardGradOp) {
+    return SlotPool::PerUnit(model_, layout_, Region::kWhole);
+  }
+  return SlotPool::Shared(model_, layout_, options_.gathered_slots, Region::kWhole);
+}
+
+SlotPool ShardedParameters::MakeGradients() const {
+  if (options_.strategy == Strategy::kNoShard) {
+    return SlotPool::Over(model_, layout_, shards_.gradient, Region::kTrainable);
+  }
+  if (options_.strategy == Strategy::kShardGradOp) {
+    return SlotPool::PerUnit(model_, layout_, Region::kTrainable);
+  }
+  return SlotPool::Shared(model_, layout_, options_.gradient_slots, Region::kTrainable);
+}
+
+comm::RankGroup ShardedParameters::shard_group() const {
+  return {.first = replica() * grid_.shards, .size = grid_.shards};
+}
+
+comm::RankGroup ShardedParameters::replica_group() const {
+  return {.first = shard_rank(), .stride = grid_.shards, .size = grid_.replicas};
 }
 
 void ShardedParameters::Initialize(uint64_t init_seed) {
   for (int unit = 0; unit < layout_.num_units(); ++unit) {
     const layout::UnitLayout& places = layout_.unit(unit);
-    const layout::Interval shard = layout_.Shard(unit, communicator_.rank());
     for (size_t i = 0; i < places.parameters.size(); ++i) {
-      const layout::Interval parameter = places.parameters[i].interval();
-      const int64_t begin = std::max(shard.begin, parameter.begin);
-      const int64_t end = std::min(shard.end, parameter.end);
-      if (begin >= end) continue;
-      layout::FillInitialValues(
-          model_.units[unit].parameters[i], init_seed,
-          places.first_parameter + static_cast<int64_t>(i), begin - parameter.begin,
-          Values(master_shards_[unit]).subspan(begin - shard.begin, end - begin));
+      if (places.parameters[i].trainable) {
+        InitializeParameter(unit, i, layout_.Shard(unit, shard_rank()), shards_.master[unit],
+                            init_seed);
+      } else {
+        InitializeParameter(unit, i, layout_.FrozenShard(unit, shard_rank()), shards_.frozen[unit],
+                            init_seed);
+      }
     }
   }
 }
 
+void ShardedParameters::InitializeParameter(int unit, size_t parameter, layout::Interval shard,
+                                            const at::Tensor& values, uint64_t init_seed) {
+  const layout::Interval place = layout_.unit(unit).parameters[parameter].interval();
+  const int64_t begin = std::max(shard.begin, place.begin);
+  const int64_t end = std::min(shard.end, place.end);
+  if (begin >= end) return;
+  layout::FillInitialValues(model_.units[unit].parameters[parameter], init_seed,
+                            layout_.unit(unit).first_parameter + static_cast<int64_t>(parameter),
+                            begin - place.begin,
+                            Values(values).subspan(begin - shard.begin, end - begin));
+}
+
 absl::Status ShardedParameters::Gather(int unit, int slot) {
-  return communicator_.AllGather(Values(master_shards_[unit]), Values(gathered_.Whole(unit, slot)));
+  if (options_.strategy == Strategy::kNoShard) return absl::OkStatus();
+  const layout::UnitLayout& places = layout_.unit(unit);
+  const absl::Span<float> whole = Values(gathered_.Whole(unit, slot));
+  if (places.has_trainable()) {
+    RETURN_IF_ERROR(communicator_.AllGather(shard_group(), Values(shards_.master[unit]),
+                                            whole.subspan(0, places.padded_elements)));
+  }
+  if (places.frozen.elements == 0) return absl::OkStatus();
+  return communicator_.AllGather(shard_group(), Values(shards_.frozen[unit]),
+                                 whole.subspan(places.padded_elements));
 }
 
 void ShardedParameters::ClearGradient(int unit, int slot) { gradients_.Whole(unit, slot).zero_(); }
 
-absl::Status ShardedParameters::Reduce(int unit, int slot) {
-  return communicator_.ReduceScatterAdd(Values(gradients_.Whole(unit, slot)),
-                                        Values(gradient_shards_[unit]));
+absl::Status ShardedParameters::Reduce(int unit, int slot, bool sums_replicas) {
+  const absl::Span<float> shard = Values(shards_.gradient[unit]);
+  if (options_.strategy != Strategy::kNoShard) {  // There the slot is the shard.
+    RETURN_IF_ERROR(
+        communicator_.ReduceScatterAdd(shard_group(), Values(gradients_.Whole(unit, slot)), shard));
+  }
+  return sums_replicas ? communicator_.AllReduceSum(replica_group(), shard) : absl::OkStatus();
 }
 
 void ShardedParameters::ClearGradientShards() {
-  for (const at::Tensor& shard : gradient_shards_) shard.zero_();
+  for (const at::Tensor& shard : shards_.gradient) shard.zero_();
 }
 
 }  // namespace sotto::fsdp

@@ -13,15 +13,30 @@
 
 namespace sotto::fsdp {
 
-// Slot layout::kRootSlot holds the root and only the root; the others hold any block. Zero at
-// first. Externally synchronised.
+// What of a unit's flat buffer a slot holds.
+enum class Region {
+  kWhole,      // trainable and frozen: parameters
+  kTrainable,  // gradients; views of frozen parameters are undefined tensors
+};
+
+// Slot layout::kRootSlot holds the root and only the root. Zero at first. Externally synchronised.
 class SlotPool {
  public:
-  // `block_slots` beyond the number of blocks are not allocated.
-  SlotPool(const layout::ModelDescription& model, const layout::FlatLayout& layout,
-           int block_slots);
+  // Blocks share `block_slots` slots, each as large as the largest block; slots beyond the number
+  // of blocks are not allocated.
+  static SlotPool Shared(const layout::ModelDescription& model, const layout::FlatLayout& layout,
+                         int block_slots, Region region);
 
-  // The unit's whole flat buffer in this slot, padding included: fp32 [padded_elements].
+  // Every unit has a slot of its own: block i slot i.
+  static SlotPool PerUnit(const layout::ModelDescription& model, const layout::FlatLayout& layout,
+                          Region region);
+
+  // The same in the given flat tensors, by unit.
+  static SlotPool Over(const layout::ModelDescription& model, const layout::FlatLayout& layout,
+                       const std::vector<at::Tensor>& units, Region region);
+
+  // The unit's flat buffer in this slot, padding included: fp32 [whole_elements] or
+  // [padded_elements].
   const at::Tensor& Whole(int unit, int slot) const {
     return views_[unit][Index(unit, slot)].whole;
   }
@@ -38,10 +53,17 @@ class SlotPool {
     std::vector<at::Tensor> parameters;
   };
 
-  // The root has one place; block slots count from 1.
-  static int Index(int unit, int slot) { return unit == 0 ? 0 : slot - 1; }
+  SlotPool(const layout::ModelDescription& model, const layout::FlatLayout& layout, Region region);
 
-  std::vector<at::Tensor> slots_;
+  int64_t ElementsOf(int unit) const;
+  void AddPlace(int unit, const at::Tensor& buffer);
+
+  // A unit with one place has it at every slot number that the schedule gives it.
+  int Index(int unit, int slot) const { return views_[unit].size() == 1 ? 0 : slot - 1; }
+
+  const layout::ModelDescription& model_;
+  const layout::FlatLayout& layout_;
+  const Region region_;
   std::vector<std::vector<Views>> views_;  // [unit][index]
 };
 
