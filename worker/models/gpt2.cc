@@ -1,5 +1,6 @@
 #include "worker/models/gpt2.h"
 
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "common/base/status_macros.h"
 #include "worker/models/gpt2_block.h"
 #include "worker/models/gpt2_ends.h"
+#include "worker/models/unit_layers.h"
 
 namespace sotto::models {
 namespace {
@@ -36,6 +38,33 @@ class Finder {
   absl::Status status_;
 };
 
+nn::ActivationKind KindOf(layout::Activation activation) {
+  switch (activation) {
+    case layout::Activation::kGeluTanh:
+      return nn::ActivationKind::kGeluTanh;
+    case layout::Activation::kGelu:
+      return nn::ActivationKind::kGelu;
+    case layout::Activation::kRelu:
+      return nn::ActivationKind::kRelu;
+    case layout::Activation::kSilu:
+      return nn::ActivationKind::kSilu;
+  }
+  return nn::ActivationKind::kGeluTanh;
+}
+
+// `index`: the block's number, from 1.
+Gpt2Block::Options OptionsOf(const layout::Gpt2Dimensions& dimensions, int index) {
+  double scale = 1;
+  if (dimensions.scale_attention) {
+    scale /= std::sqrt(static_cast<double>(dimensions.width / dimensions.heads));
+  }
+  if (dimensions.scale_attention_by_layer) scale /= index;
+  return {.heads = dimensions.heads,
+          .attention_scale = scale,
+          .activation = KindOf(dimensions.activation),
+          .layer_norm_epsilon = dimensions.layer_norm_epsilon};
+}
+
 absl::StatusOr<std::unique_ptr<Stage>> MakeBlock(const layout::Gpt2Dimensions& dimensions,
                                                  const layout::UnitDescription& unit, int index) {
   Finder find(unit);
@@ -54,8 +83,7 @@ absl::StatusOr<std::unique_ptr<Stage>> MakeBlock(const layout::Gpt2Dimensions& d
       .mlp_projection_bias = find("mlp.c_proj.bias"),
   };
   RETURN_IF_ERROR(find.status());
-  return std::make_unique<Gpt2Block>(index, parameters, dimensions.heads,
-                                     dimensions.layer_norm_epsilon);
+  return std::make_unique<Gpt2Block>(index, unit, parameters, OptionsOf(dimensions, index));
 }
 
 }  // namespace
@@ -64,16 +92,23 @@ absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeGpt2Stages(
     const layout::Gpt2Dimensions& dimensions, const layout::ModelDescription& description,
     const Model::Options& options) {
   const auto tied = dimensions.tied_head ? std::make_shared<TiedState>() : nullptr;
-  Finder find(description.units[0]);
-  const int tokens = find("wte.weight");
-  const Gpt2Embedding::Options embedding = {
-      .unit = 0, .tokens = tokens, .positions = find("wpe.weight"), .tied = tied};
+  const layout::UnitDescription& root = description.units[0];
+  Finder find(root);
+  const auto embedding_options = [&root](int weight) {
+    return nn::EmbeddingOptions{
+        .weight = weight, .frozen = IsFrozen(root, weight), .index = LayerIndex(root, weight)};
+  };
+  const nn::EmbeddingOptions tokens = embedding_options(find("wte.weight"));
+  const Gpt2Embedding::Options embedding = {.unit = 0,
+                                            .tokens = tokens,
+                                            .positions = embedding_options(find("wpe.weight")),
+                                            .tied = tied};
+  const int gain = find("ln_f.weight");
+  const int bias = find("ln_f.bias");
   const Gpt2Head::Options head = {
       .unit = 0,
-      .ln_f_gain = find("ln_f.weight"),
-      .ln_f_bias = find("ln_f.bias"),
-      .weight = dimensions.tied_head ? tokens : find("lm_head.weight"),
-      .layer_norm_epsilon = dimensions.layer_norm_epsilon,
+      .ln_f = LayerNormOptions(root, gain, bias, dimensions.layer_norm_epsilon),
+      .weight = dimensions.tied_head ? tokens : embedding_options(find("lm_head.weight")),
       .tied = tied,
       .loss_reduction = options.loss_reduction,
       .head_chunk_bytes = options.head_chunk_bytes,

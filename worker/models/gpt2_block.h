@@ -3,15 +3,17 @@
 
 #include <cstdint>
 
+#include "common/layout/model_description.h"
 #include "worker/models/stage.h"
+#include "worker/nn/activation.h"
 #include "worker/nn/attention.h"
 #include "worker/nn/layer_norm.h"
-#include "worker/nn/linear.h"
+#include "worker/nn/lora_linear.h"
 
 namespace sotto::models {
 
-// A pre-norm transformer block: x + attention(ln_1(x)), then x + mlp(ln_2(x)) with the tanh form of
-// GELU. Keeps 16 D + heads + 4 floats per token.
+// A pre-norm transformer block: x + attention(ln_1(x)), then x + mlp(ln_2(x)) between whose linear
+// maps stands an activation. Keeps 16 D + heads + 4 floats per token.
 class Gpt2Block final : public Stage {
  public:
   // Positions in the unit's parameter list.
@@ -24,7 +26,17 @@ class Gpt2Block final : public Stage {
     int mlp_projection_weight, mlp_projection_bias;
   };
 
-  Gpt2Block(int unit, const Parameters& parameters, int64_t heads, double layer_norm_epsilon);
+  struct Options {
+    int64_t heads = 1;
+    double attention_scale = 1;  // of the scores
+    nn::ActivationKind activation = nn::ActivationKind::kGeluTanh;
+    double layer_norm_epsilon = 1e-5;
+    double lora_alpha = 0;
+  };
+
+  // `description` is that of unit `unit`; read by the constructor only.
+  Gpt2Block(int unit, const layout::UnitDescription& description, const Parameters& parameters,
+            const Options& options);
 
   int unit() const override { return unit_; }
   at::Tensor Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
@@ -35,19 +47,21 @@ class Gpt2Block final : public Stage {
 
  private:
   struct Kept {
-    nn::SavedInput ln_1, attention, projection, ln_2, fc, mlp_projection;
+    nn::SavedInput ln_1, ln_2;
+    nn::LoraLinear::Saved attention, projection, fc, mlp_projection;
     nn::CausalAttention::Saved scores;
-    at::Tensor fc_output;  // before GELU
+    at::Tensor fc_output;  // before the activation
   };
 
   const int unit_;
   const nn::LayerNorm ln_1_;
-  const nn::Linear attention_;
+  const nn::LoraLinear attention_;
   const nn::CausalAttention scores_;
-  const nn::Linear projection_;
+  const nn::LoraLinear projection_;
   const nn::LayerNorm ln_2_;
-  const nn::Linear fc_;
-  const nn::Linear mlp_projection_;
+  const nn::LoraLinear fc_;
+  const nn::ActivationKind activation_;
+  const nn::LoraLinear mlp_projection_;
   Kept kept_;
 };
 

@@ -5,15 +5,14 @@ namespace sotto::models {
 namespace {
 
 std::unique_ptr<nn::Layer> MakeTokens(const Gpt2Embedding::Options& options) {
-  if (options.tied == nullptr)
-    return std::make_unique<nn::Embedding>(nn::EmbeddingOptions{.weight = options.tokens});
-  return std::make_unique<nn::TiedEmbedding>(nn::EmbeddingOptions{.weight = options.tokens});
+  if (options.tied == nullptr) return std::make_unique<nn::Embedding>(options.tokens);
+  return std::make_unique<nn::TiedEmbedding>(options.tokens);
 }
 
 }  // namespace
 
 Gpt2Embedding::Gpt2Embedding(const Options& options)
-    : options_(options), tokens_(MakeTokens(options)), positions_({.weight = options.positions}) {}
+    : options_(options), tokens_(MakeTokens(options)), positions_(options.positions) {}
 
 at::Tensor Gpt2Embedding::Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
                                   const at::Tensor&) {

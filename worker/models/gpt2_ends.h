@@ -23,8 +23,8 @@ class Gpt2Embedding final : public Stage {
  public:
   struct Options {
     int unit = 0;
-    int tokens = 0;  // positions in the unit's parameter list
-    int positions = 1;
+    nn::EmbeddingOptions tokens;
+    nn::EmbeddingOptions positions;
     std::shared_ptr<const TiedState> tied;  // null: the head has its own weight
   };
 
@@ -51,10 +51,8 @@ class Gpt2Head final : public Stage {
  public:
   struct Options {
     int unit = 0;
-    int ln_f_gain = 0;  // positions in the unit's parameter list
-    int ln_f_bias = 0;
-    int weight = 0;
-    double layer_norm_epsilon = 1e-5;
+    nn::LayerNorm::Options ln_f;
+    nn::EmbeddingOptions weight;
     std::shared_ptr<TiedState> tied;  // null: the head has its own weight
     LossReduction loss_reduction = LossReduction::kMean;
     int64_t head_chunk_bytes = 0;
@@ -70,9 +68,20 @@ class Gpt2Head final : public Stage {
   void Release() override;
 
  private:
-  // Examples [begin, begin + count): their losses and the gradient of their logits.
-  at::Tensor LogitGrads(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
-                        int64_t begin, int64_t count, const at::Tensor& losses_B) const;
+  // What the logits' gradient of some examples is formed from.
+  struct Range {
+    at::Tensor activations_BTD;
+    at::Tensor tokens_BT;
+    at::Tensor weights_BT;
+  };
+
+  // The gradient of the range's logits; writes its losses.
+  at::Tensor LogitGrads(absl::Span<const at::Tensor> parameters, const Range& range,
+                        const at::Tensor& losses_B) const;
+  Range RangeOf(const MicroBatch& batch, int64_t begin, int64_t count) const;
+  at::Tensor HeadBackward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                          const nn::SavedInput& part, const at::Tensor& logit_grads,
+                          nn::GradientSink& sink) const;
   int64_t ExamplesAtOnce(const MicroBatch& batch, int64_t vocabulary) const;
   void KeepCrossTerm(const MicroBatch& batch, const nn::SavedInput& part,
                      const at::Tensor& logit_grads) const;

@@ -4,6 +4,7 @@
 #include "ATen/ops/gather.h"
 #include "worker/models/gpt2_ends.h"
 #include "worker/nn/cross_entropy.h"
+#include "worker/nn/float32.h"
 #include "worker/nn/linear.h"
 #include "worker/nn/tied_embedding.h"
 
@@ -11,20 +12,18 @@ namespace sotto::models {
 namespace {
 
 std::unique_ptr<nn::Layer> MakeHead(const Gpt2Head::Options& options) {
-  if (options.tied != nullptr)
-    return std::make_unique<nn::TiedHead>(nn::EmbeddingOptions{.weight = options.weight});
-  return std::make_unique<nn::Linear>(nn::Linear::Options{
-      .weight = options.weight, .weight_layout = nn::Linear::WeightLayout::kOutputInput});
+  if (options.tied != nullptr) return std::make_unique<nn::TiedHead>(options.weight);
+  return std::make_unique<nn::Linear>(
+      nn::Linear::Options{.weight = options.weight.weight,
+                          .weight_layout = nn::Linear::WeightLayout::kOutputInput,
+                          .weight_frozen = options.weight.frozen,
+                          .index = options.weight.index});
 }
 
 }  // namespace
 
 Gpt2Head::Gpt2Head(const Options& options)
-    : options_(options),
-      ln_f_({.gain = options.ln_f_gain,
-             .bias = options.ln_f_bias,
-             .epsilon = options.layer_norm_epsilon}),
-      head_(MakeHead(options)) {}
+    : options_(options), ln_f_(options.ln_f), head_(MakeHead(options)) {}
 
 int64_t Gpt2Head::ExamplesAtOnce(const MicroBatch& batch, int64_t vocabulary) const {
   const int64_t example_bytes =
@@ -33,15 +32,32 @@ int64_t Gpt2Head::ExamplesAtOnce(const MicroBatch& batch, int64_t vocabulary) co
                              std::max<int64_t>(1, batch.tokens_BT.size(0)));
 }
 
-at::Tensor Gpt2Head::LogitGrads(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
-                                int64_t begin, int64_t count, const at::Tensor& losses_B) const {
+at::Tensor Gpt2Head::LogitGrads(absl::Span<const at::Tensor> parameters, const Range& range,
+                                const at::Tensor& losses_B) const {
   nn::SavedInput unused;
-  const at::Tensor logits =
-      head_->Forward(parameters, kept_head_.activations.narrow(0, begin, count), &unused);
-  nn::CrossEntropyWithGradient(logits, batch.tokens_BT.narrow(0, begin, count),
-                               weights_BT_.narrow(0, begin, count),
-                               losses_B.narrow(0, begin, count));
-  return logits;
+  const at::Tensor logits = nn::Float32(head_->Forward(parameters, range.activations_BTD, &unused));
+  nn::CrossEntropyWithGradient(logits, range.tokens_BT, range.weights_BT, losses_B);
+  return logits.to(range.activations_BTD.scalar_type());
+}
+
+Gpt2Head::Range Gpt2Head::RangeOf(const MicroBatch& batch, int64_t begin, int64_t count) const {
+  return {.activations_BTD = kept_head_.activations.narrow(0, begin, count),
+          .tokens_BT = batch.tokens_BT.narrow(0, begin, count),
+          .weights_BT = weights_BT_.narrow(0, begin, count)};
+}
+
+at::Tensor Gpt2Head::HeadBackward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                                  const nn::SavedInput& part, const at::Tensor& logit_grads,
+                                  nn::GradientSink& sink) const {
+  const Range range = RangeOf(batch, part.first_example, logit_grads.size(0));
+  const auto again = [this, range](absl::Span<const at::Tensor> gathered) {
+    return LogitGrads(gathered, range,
+                      at::empty({range.tokens_BT.size(0)}, range.weights_BT.options()));
+  };
+  if (options_.tied != nullptr && sink.needs_cross_term(*head_)) {
+    KeepCrossTerm(batch, part, logit_grads);
+  }
+  return nn::HeadBackwardThrough(*head_, parameters, part, logit_grads, sink, again);
 }
 
 at::Tensor Gpt2Head::Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
@@ -53,11 +69,12 @@ at::Tensor Gpt2Head::Forward(absl::Span<const at::Tensor> parameters, const Micr
   kept_head_ = {.activations = ln_f_.Forward(parameters, input, &kept_ln_f_),
                 .tokens_BT = batch.tokens_BT};
   const int64_t examples = batch.tokens_BT.size(0);
-  const int64_t at_once = ExamplesAtOnce(batch, parameters[options_.weight].size(0));
-  const at::Tensor losses_B = at::empty({examples}, input.options());
+  const int64_t at_once = ExamplesAtOnce(batch, parameters[options_.weight.weight].size(0));
+  const at::Tensor losses_B = at::empty({examples}, batch.loss_mask_BT.options());
   for (int64_t begin = 0; begin < examples; begin += at_once) {
     const int64_t count = std::min(at_once, examples - begin);
-    const at::Tensor grads = LogitGrads(parameters, batch, begin, count, losses_B);
+    const at::Tensor grads =
+        LogitGrads(parameters, RangeOf(batch, begin, count), losses_B.narrow(0, begin, count));
     if (count == examples) logit_grads_ = grads;
   }
   return losses_B;
@@ -80,19 +97,17 @@ void Gpt2Head::KeepCrossTerm(const MicroBatch& batch, const nn::SavedInput& part
 at::Tensor Gpt2Head::Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
                               const at::Tensor&, nn::GradientSink& sink) {
   const int64_t examples = batch.tokens_BT.size(0);
-  const int64_t at_once = ExamplesAtOnce(batch, parameters[options_.weight].size(0));
+  const int64_t at_once = ExamplesAtOnce(batch, parameters[options_.weight.weight].size(0));
   const at::Tensor losses_B = at::empty({examples}, weights_BT_.options());
   at::Tensor activation_grads;
   for (int64_t begin = 0; begin < examples; begin += at_once) {
     const int64_t count = std::min(at_once, examples - begin);
     const at::Tensor grads = logit_grads_.defined()
                                  ? logit_grads_
-                                 : LogitGrads(parameters, batch, begin, count, losses_B);
+                                 : LogitGrads(parameters, RangeOf(batch, begin, count),
+                                              losses_B.narrow(0, begin, count));
     const nn::SavedInput part = nn::SliceExamples(kept_head_, begin, count);
-    sink.Visit(*head_, part, grads);
-    if (options_.tied != nullptr && sink.needs_cross_term(*head_))
-      KeepCrossTerm(batch, part, grads);
-    const at::Tensor part_grads = head_->BackwardInput(parameters, part, grads);
+    const at::Tensor part_grads = HeadBackward(parameters, batch, part, grads, sink);
     if (count == examples) {
       activation_grads = part_grads;
       break;
@@ -102,6 +117,7 @@ at::Tensor Gpt2Head::Backward(absl::Span<const at::Tensor> parameters, const Mic
     }
     activation_grads.narrow(0, begin, count).copy_(part_grads);
   }
+  if (!sink.needs_another_pass()) logit_grads_.reset();
   return nn::BackwardThrough(ln_f_, parameters, kept_ln_f_, activation_grads, sink);
 }
 

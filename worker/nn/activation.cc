@@ -26,20 +26,29 @@ at::Tensor Activate(ActivationKind kind, const at::Tensor& input) {
   return at::Tensor();
 }
 
-at::Tensor ActivateBackward(ActivationKind kind, const at::Tensor& input,
-                            const at::Tensor& output_grads) {
+void ActivateBackwardInPlace(ActivationKind kind, const at::Tensor& input, at::Tensor& grads) {
   switch (kind) {
     case ActivationKind::kGeluTanh:
-      return at::gelu_backward(output_grads, input, "tanh");
+      at::gelu_backward_out(grads, grads, input, "tanh");
+      return;
     case ActivationKind::kGelu:
-      return at::gelu_backward(output_grads, input, "none");
+      at::gelu_backward_out(grads, grads, input, "none");
+      return;
     case ActivationKind::kRelu:
-      return at::threshold_backward(output_grads, input, /*threshold=*/0);
+      at::threshold_backward_out(grads, grads, input, /*threshold=*/0);
+      return;
     case ActivationKind::kSilu:
-      return at::silu_backward(output_grads, input);
+      at::silu_backward_out(grads, grads, input);
+      return;
   }
   SOTTO_CHECK(false);
-  return at::Tensor();
+}
+
+at::Tensor ActivateBackward(ActivationKind kind, const at::Tensor& input,
+                            const at::Tensor& output_grads) {
+  at::Tensor grads = output_grads.clone();
+  ActivateBackwardInPlace(kind, input, grads);
+  return grads;
 }
 
 at::Tensor Gate(ActivationKind kind, const at::Tensor& gate, const at::Tensor& up) {
@@ -48,8 +57,9 @@ at::Tensor Gate(ActivationKind kind, const at::Tensor& gate, const at::Tensor& u
 
 GateGrads GateBackward(ActivationKind kind, const at::Tensor& gate, const at::Tensor& up,
                        const at::Tensor& output_grads) {
-  return {.gate = ActivateBackward(kind, gate, output_grads.mul(up)),
-          .up = Activate(kind, gate).mul_(output_grads)};
+  at::Tensor gate_grads = output_grads.mul(up);
+  ActivateBackwardInPlace(kind, gate, gate_grads);
+  return {.gate = gate_grads, .up = Activate(kind, gate).mul_(output_grads)};
 }
 
 at::Tensor Modulate(const at::Tensor& input_BTD, const at::Tensor& modulation_B12D) {

@@ -20,6 +20,9 @@ at::Tensor Activate(ActivationKind kind, const at::Tensor& input);
 at::Tensor ActivateBackward(ActivationKind kind, const at::Tensor& input,
                             const at::Tensor& output_grads);
 
+// Replaces the gradient of the output by that of `input`.
+void ActivateBackwardInPlace(ActivationKind kind, const at::Tensor& input, at::Tensor& grads);
+
 // activate(gate) * up: with kSilu, SwiGLU.
 at::Tensor Gate(ActivationKind kind, const at::Tensor& gate, const at::Tensor& up);
 

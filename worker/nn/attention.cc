@@ -1,5 +1,6 @@
 #include "worker/nn/attention.h"
 
+#include <optional>
 #include <tuple>
 
 #include "ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h"
@@ -24,7 +25,8 @@ at::Tensor CausalAttention::Forward(const at::Tensor& projection_BT3D, Saved* sa
   saved->projection_BT3D = projection_BT3D;
   std::tie(saved->output, saved->logsumexp) = at::_scaled_dot_product_flash_attention_for_cpu(
       Part(projection_BT3D, 0, heads_), Part(projection_BT3D, 1, heads_),
-      Part(projection_BT3D, 2, heads_), /*dropout_p=*/0.0, /*is_causal=*/true);
+      Part(projection_BT3D, 2, heads_), /*dropout_p=*/0.0, /*is_causal=*/true,
+      /*attn_mask=*/std::nullopt, scale_);
   return saved->output.transpose(1, 2).reshape(
       {projection_BT3D.size(0), projection_BT3D.size(1), projection_BT3D.size(2) / 3});
 }
@@ -37,7 +39,8 @@ at::Tensor CausalAttention::Backward(const Saved& saved, const at::Tensor& outpu
           .view({output_grads_BTD.size(0), output_grads_BTD.size(1), heads_, width / heads_})
           .transpose(1, 2),
       Part(projection, 0, heads_), Part(projection, 1, heads_), Part(projection, 2, heads_),
-      saved.output, saved.logsumexp, /*dropout_p=*/0.0, /*is_causal=*/true);
+      saved.output, saved.logsumexp, /*dropout_p=*/0.0, /*is_causal=*/true,
+      /*attn_mask=*/std::nullopt, scale_);
   const at::Tensor grads = at::empty(projection.sizes(), projection.options());
   Part(grads, 0, heads_).copy_(queries);
   Part(grads, 1, heads_).copy_(keys);

@@ -8,8 +8,7 @@
 namespace sotto::nn {
 
 // Causal softmax attention over a fused projection [B, T, 3 D] (queries, keys, values, each D =
-// heads * head width), scaled by 1/sqrt(head width). No parameters. Neither pass forms T x T
-// scores.
+// heads * head width), its scores times `scale`. No parameters. Neither pass forms T x T scores.
 class CausalAttention {
  public:
   struct Saved {
@@ -18,7 +17,7 @@ class CausalAttention {
     at::Tensor logsumexp;  // [B, heads, T]
   };
 
-  explicit CausalAttention(int64_t heads) : heads_(heads) {}
+  CausalAttention(int64_t heads, double scale) : heads_(heads), scale_(scale) {}
 
   // Returns [B, T, D], contiguous.
   at::Tensor Forward(const at::Tensor& projection_BT3D, Saved* saved) const;
@@ -28,6 +27,7 @@ class CausalAttention {
 
  private:
   const int64_t heads_;
+  const double scale_;
 };
 
 }  // namespace sotto::nn
