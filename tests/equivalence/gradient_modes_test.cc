@@ -1,167 +1,335 @@
 // Every gradient mode against a loop over examples in float64.
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <map>
+#include <memory>
 #include <ostream>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "ATen/Functions.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status_matchers.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/autograd_gpt2.h"
 #include "tests/equivalence/mode_run.h"
+#include "worker/dp/automatic_clipping.h"
+#include "worker/dp/flat_clipping.h"
+#include "worker/dp/per_unit_clipping.h"
 
 namespace sotto::equivalence {
 namespace {
 
-struct ModeCase {
+using ::testing::HasSubstr;
+
+struct Shape {
   std::string name;
-  std::string mode;
   bool tied = true;
   int64_t examples = 6;
   int64_t tokens = 24;
   int64_t width = 32;
   bool mean_loss = true;
   int64_t head_chunk_bytes = int64_t{256} << 20;
+
+  bool operator<(const Shape& other) const {  // By what the reference depends on.
+    const auto key = [](const Shape& s) {
+      return std::make_tuple(s.tied, s.examples, s.tokens, s.width, s.mean_loss);
+    };
+    return key(*this) < key(other);
+  }
 };
 
-std::vector<ModeCase> ModeCases() {
-  std::vector<ModeCase> cases;
-  for (const std::string mode : {"flash", "per_example"}) {
-    const std::string prefix = mode == "flash" ? "Flash" : "PerExample";
-    for (bool tied : {false, true}) {
-      const std::string head = tied ? "Tied" : "Untied";
-      cases.push_back({.name = prefix + head, .mode = mode, .tied = tied});
-      cases.push_back(
-          {.name = prefix + head + "SumLoss", .mode = mode, .tied = tied, .mean_loss = false});
-      // 24 * 97 * 4 bytes an example: two examples at a time.
-      cases.push_back({.name = prefix + head + "HeadInChunks",
-                       .mode = mode,
-                       .tied = tied,
-                       .head_chunk_bytes = 20000});
-      // More than one Gram tile, the direct form, an odd length.
-      cases.push_back({.name = prefix + head + "Long",
-                       .mode = mode,
-                       .tied = tied,
-                       .examples = 4,
-                       .tokens = 161});
-      // Gram form with several tiles: T well below d p / (d + p) of the wide layers.
-      cases.push_back({.name = prefix + head + "Wide",
-                       .mode = mode,
-                       .tied = tied,
-                       .examples = 2,
-                       .tokens = 150,
-                       .width = 512});
-      cases.push_back(
-          {.name = prefix + head + "OneExample", .mode = mode, .tied = tied, .examples = 1});
-      cases.push_back(
-          {.name = prefix + head + "OneToken", .mode = mode, .tied = tied, .tokens = 1});
-    }
+std::vector<Shape> Shapes() {
+  std::vector<Shape> shapes;
+  for (bool tied : {false, true}) {
+    const std::string head = tied ? "Tied" : "Untied";
+    shapes.push_back({.name = head, .tied = tied});
+    shapes.push_back({.name = head + "SumLoss", .tied = tied, .mean_loss = false});
+    // 24 * 97 * 4 bytes an example: two examples at a time.
+    shapes.push_back({.name = head + "HeadInChunks", .tied = tied, .head_chunk_bytes = 20000});
+    // More than one Gram tile, the direct form, an odd length.
+    shapes.push_back({.name = head + "Long", .tied = tied, .examples = 4, .tokens = 161});
+    // Gram form with several tiles: T well below d p / (d + p) of the wide layers.
+    shapes.push_back(
+        {.name = head + "Wide", .tied = tied, .examples = 2, .tokens = 150, .width = 512});
+    shapes.push_back({.name = head + "OneExample", .tied = tied, .examples = 1});
+    shapes.push_back({.name = head + "OneToken", .tied = tied, .tokens = 1});
   }
-  return cases;
+  return shapes;
 }
 
-// Keeps the bytes of a case out of messages.
-void PrintTo(const ModeCase& c, std::ostream* out) { *out << c.name; }
-
-class GradientModesTest : public ::testing::TestWithParam<ModeCase> {};
-
-INSTANTIATE_TEST_SUITE_P(Cases, GradientModesTest, ::testing::ValuesIn(ModeCases()),
-                         [](const auto& info) { return info.param.name; });
-
-TestModel ModelOf(const ModeCase& c) {
+TestModel ModelOf(const Shape& shape) {
   return MakeTestModel({.vocabulary_size = 97,
-                        .width = c.width,
+                        .width = shape.width,
                         .layers = 2,
                         .heads = 4,
-                        .max_length = std::max<int64_t>(2, c.tokens),
-                        .tied_head = c.tied},
+                        .max_length = std::max<int64_t>(2, shape.tokens),
+                        .tied_head = shape.tied},
                        /*seed=*/7);
 }
 
-std::vector<ExampleGradient> Loop(const TestModel& model, const models::MicroBatch& batch,
-                                  bool mean_loss) {
+// A model, a micro-batch, and each example's loss and gradient in float64.
+struct Reference {
+  TestModel model;
+  models::MicroBatch batch;
   std::vector<ExampleGradient> examples;
-  for (int64_t b = 0; b < batch.tokens_BT.size(0); ++b) {
-    examples.push_back(AutogradExample(model.description, model.parameters, batch.tokens_BT[b],
-                                       batch.loss_mask_BT[b], mean_loss));
+
+  // Half of the examples are clipped.
+  double MedianNorm() const {
+    std::vector<double> norms;
+    for (const ExampleGradient& example : examples) norms.push_back(example.norm);
+    std::sort(norms.begin(), norms.end());
+    const size_t half = norms.size() / 2;
+    const double median =
+        norms.size() % 2 == 0 ? 0.5 * (norms[half - 1] + norms[half]) : 0.5 * norms[half];
+    return median > 0 ? median : 1;
   }
-  return examples;
+};
+
+// Made once for all modes.
+const Reference& ReferenceOf(const Shape& shape) {
+  static auto& references = *new std::map<Shape, Reference>;
+  const auto found = references.find(shape);
+  if (found != references.end()) return found->second;
+  Reference reference{.model = ModelOf(shape),
+                      .batch = MakeMicroBatch(shape.examples, shape.tokens, /*vocabulary=*/40, 3)};
+  for (int64_t b = 0; b < shape.examples; ++b) {
+    reference.examples.push_back(AutogradExample(
+        reference.model.description, reference.model.parameters, reference.batch.tokens_BT[b],
+        reference.batch.loss_mask_BT[b], shape.mean_loss));
+  }
+  return references.emplace(shape, std::move(reference)).first->second;
 }
 
-// Half of the examples are clipped.
-double MedianNorm(const std::vector<ExampleGradient>& examples) {
-  std::vector<double> norms;
-  for (const ExampleGradient& example : examples) norms.push_back(example.norm);
-  std::sort(norms.begin(), norms.end());
-  const size_t half = norms.size() / 2;
-  const double median =
-      norms.size() % 2 == 0 ? 0.5 * (norms[half - 1] + norms[half]) : 0.5 * norms[half];
-  return median > 0 ? median : 1;
+models::Model::Options ModelOptionsOf(const Shape& shape) {
+  return {.loss_reduction =
+              shape.mean_loss ? models::LossReduction::kMean : models::LossReduction::kSum,
+          .head_chunk_bytes = shape.head_chunk_bytes};
 }
 
-TEST_P(GradientModesTest, NormsAndClippedSumsEqualTheFloat64Loop) {
-  const ModeCase& c = GetParam();
-  const TestModel model = ModelOf(c);
-  const models::MicroBatch batch = MakeMicroBatch(c.examples, c.tokens, /*vocabulary=*/40, 3);
-  const std::vector<ExampleGradient> expected = Loop(model, batch, c.mean_loss);
-  const double clip_norm = MedianNorm(expected);
-  ModeRun run(model,
-              {.mode = c.mode,
-               .applied_clip_norm = clip_norm,
-               .model = {.loss_reduction = c.mean_loss ? models::LossReduction::kMean
-                                                       : models::LossReduction::kSum,
-                         .head_chunk_bytes = c.head_chunk_bytes}},
-              c.examples);
-  run.Run(batch);
-
-  double largest = 0;
-  for (const ExampleGradient& example : expected) largest = std::max(largest, example.norm);
-  for (int64_t b = 0; b < c.examples; ++b) {
-    EXPECT_NEAR(run.losses_B()[b].item<double>(), expected[b].loss, 1e-5 * (1 + expected[b].loss));
-    EXPECT_NEAR(std::sqrt(run.norm_sq_B()[b].item<double>()), expected[b].norm,
-                1e-5 * expected[b].norm + 1e-7 * largest)
-        << "example " << b;
+double UnitNorm(const ExampleGradient& example, size_t unit) {
+  double sum = 0;
+  for (const at::Tensor& gradient : example.gradients[unit]) {
+    sum += gradient.pow(2).sum().item<double>();
   }
+  return std::sqrt(sum);
+}
 
-  UnitTensors sums;
+using FactorOf = std::function<double(const ExampleGradient&, size_t unit)>;
+
+double FlatFactor(const ExampleGradient& example, double clip_norm) {
+  return example.norm > clip_norm ? clip_norm / example.norm : 1;
+}
+
+// Sums over examples, each tensor within 1e-5 of itself and 1e-6 of the whole.
+void ExpectSums(const Reference& reference, const UnitTensors& sums, const FactorOf& factor) {
+  UnitTensors expected;
   double whole_sq = 0;
-  for (size_t unit = 0; unit < model.parameters.size(); ++unit) {
-    sums.emplace_back();
-    for (size_t i = 0; i < model.parameters[unit].size(); ++i) {
-      at::Tensor sum = at::zeros(model.parameters[unit][i].sizes(), at::kDouble);
-      for (const ExampleGradient& example : expected) {
-        const double factor = example.norm > clip_norm ? clip_norm / example.norm : 1;
-        sum.add_(example.gradients[unit][i], factor);
+  for (size_t unit = 0; unit < sums.size(); ++unit) {
+    expected.emplace_back();
+    for (size_t i = 0; i < sums[unit].size(); ++i) {
+      at::Tensor sum = at::zeros(sums[unit][i].sizes(), at::kDouble);
+      for (const ExampleGradient& example : reference.examples) {
+        sum.add_(example.gradients[unit][i], factor(example, unit));
       }
       whole_sq += sum.pow(2).sum().item<double>();
-      sums.back().push_back(sum);
+      expected.back().push_back(sum);
     }
   }
   for (size_t unit = 0; unit < sums.size(); ++unit) {
     for (size_t i = 0; i < sums[unit].size(); ++i) {
-      const double difference =
-          run.gradients()[unit][i].to(at::kDouble).sub(sums[unit][i]).norm().item<double>();
-      EXPECT_LE(difference, 1e-5 * sums[unit][i].norm().item<double>() + 1e-6 * std::sqrt(whole_sq))
-          << model.description.units[unit].parameters[i].name;
+      const at::Tensor& sum = expected[unit][i];
+      const double difference = sums[unit][i].to(at::kDouble).sub(sum).norm().item<double>();
+      EXPECT_LE(difference, 1e-5 * sum.norm().item<double>() + 1e-6 * std::sqrt(whole_sq))
+          << reference.model.description.units[unit].parameters[i].name;
     }
   }
 }
 
-TEST(GradientModesTest, NoDpIsTheSumOfUnclippedGradients) {
-  const ModeCase c = {.mode = "no_dp", .tied = false};
-  const TestModel model = ModelOf(c);
-  const models::MicroBatch batch = MakeMicroBatch(c.examples, c.tokens, 40, 3);
-  ModeRun run(model, {.mode = "no_dp"}, c.examples);
-  run.Run(batch);
-  const std::vector<ExampleGradient> expected = Loop(model, batch, /*mean_loss=*/true);
-  for (size_t unit = 0; unit < model.parameters.size(); ++unit) {
-    for (size_t i = 0; i < model.parameters[unit].size(); ++i) {
-      at::Tensor sum = at::zeros(model.parameters[unit][i].sizes(), at::kDouble);
-      for (const ExampleGradient& example : expected) sum.add_(example.gradients[unit][i]);
-      EXPECT_LE(run.gradients()[unit][i].to(at::kDouble).sub(sum).norm().item<double>(),
-                1e-5 * sum.norm().item<double>() + 1e-6)
-          << model.description.units[unit].parameters[i].name;
+void ExpectNorms(const Reference& reference, const ModeRun& run) {
+  double largest = 0;
+  for (const ExampleGradient& example : reference.examples) {
+    largest = std::max(largest, example.norm);
+  }
+  for (size_t b = 0; b < reference.examples.size(); ++b) {
+    const ExampleGradient& expected = reference.examples[b];
+    EXPECT_NEAR(run.losses_B()[b].item<double>(), expected.loss, 1e-5 * (1 + expected.loss));
+    EXPECT_NEAR(std::sqrt(run.norm_sq_B()[b].item<double>()), expected.norm,
+                1e-5 * expected.norm + 1e-7 * largest)
+        << "example " << b;
+  }
+}
+
+struct ModeCase {
+  ClippingMode mode;
+  Shape shape;
+};
+
+// Keeps the bytes of a case out of messages.
+void PrintTo(const ModeCase& c, std::ostream* out) { *out << c.mode.name << c.shape.name; }
+
+std::vector<ModeCase> ModeCases() {
+  std::vector<ModeCase> cases;
+  for (const Shape& shape : Shapes()) {
+    for (const ClippingMode& mode : ClippingModes()) cases.push_back({mode, shape});
+  }
+  return cases;
+}
+
+class GradientModesTest : public ::testing::TestWithParam<ModeCase> {};
+
+INSTANTIATE_TEST_SUITE_P(Cases, GradientModesTest, ::testing::ValuesIn(ModeCases()),
+                         [](const auto& info) {
+                           return info.param.mode.name + info.param.shape.name;
+                         });
+
+TEST_P(GradientModesTest, NormsAndClippedSumsEqualTheFloat64Loop) {
+  const auto& [mode, shape] = GetParam();
+  const Reference& reference = ReferenceOf(shape);
+  const double clip_norm = reference.MedianNorm();
+  ModeRun run(reference.model,
+              {.mode = mode.mode,
+               .deferred_norms = mode.deferred_norms,
+               .applied_clip_norm = clip_norm,
+               .model = ModelOptionsOf(shape)},
+              shape.examples);
+  run.Run(reference.batch);
+  ExpectNorms(reference, run);
+  ExpectSums(reference, run.gradients(), [&](const ExampleGradient& example, size_t) {
+    return FlatFactor(example, clip_norm);
+  });
+}
+
+class ClippingRulesTest : public ::testing::TestWithParam<ClippingMode> {};
+
+INSTANTIATE_TEST_SUITE_P(Modes, ClippingRulesTest, ::testing::ValuesIn(ClippingModes()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(ClippingRulesTest, UnitsAreClippedAtTheirOwnThresholds) {
+  const Reference& reference = ReferenceOf({.tied = true});
+  std::vector<double> thresholds;  // Half of the examples are clipped in each unit.
+  for (size_t unit = 0; unit < reference.model.parameters.size(); ++unit) {
+    std::vector<double> norms;
+    for (const ExampleGradient& example : reference.examples) {
+      norms.push_back(UnitNorm(example, unit));
     }
+    std::sort(norms.begin(), norms.end());
+    thresholds.push_back(0.5 * (norms[2] + norms[3]));
+  }
+  ModeRun run(reference.model,
+              {.mode = GetParam().mode,
+               .deferred_norms = GetParam().deferred_norms,
+               .clipping = *dp::PerUnitClipping::Create(thresholds, /*margin=*/0)},
+              /*max_examples=*/6);
+  run.Run(reference.batch);
+  ExpectNorms(reference, run);
+  ExpectSums(reference, run.gradients(), [&](const ExampleGradient& example, size_t unit) {
+    return std::min(1.0, thresholds[unit] / UnitNorm(example, unit));
+  });
+}
+
+TEST_P(ClippingRulesTest, AutomaticClippingScalesEveryExample) {
+  const Reference& reference = ReferenceOf({.tied = true});
+  const double gamma = reference.MedianNorm();
+  ModeRun run(reference.model,
+              {.mode = GetParam().mode,
+               .deferred_norms = GetParam().deferred_norms,
+               .clipping = *dp::AutomaticClipping::Create(/*clip_norm=*/3, gamma, /*margin=*/0)},
+              /*max_examples=*/6);
+  run.Run(reference.batch);
+  ExpectSums(reference, run.gradients(),
+             [&](const ExampleGradient& example, size_t) { return 3 / (example.norm + gamma); });
+}
+
+TEST_P(ClippingRulesTest, TheClipNormChangesBetweenStepsOnly) {
+  const Reference& reference = ReferenceOf({.tied = true});
+  const double clip_norm = reference.MedianNorm();
+  ModeRun run(reference.model,
+              {.mode = GetParam().mode,
+               .deferred_norms = GetParam().deferred_norms,
+               .clipping = *dp::FlatClipping::Create(17 * clip_norm, /*margin=*/0)},
+              /*max_examples=*/6);
+  EXPECT_OK(run.SetClipNorm(2 * clip_norm));
+  run.Run(reference.batch);
+  EXPECT_THAT(run.SetClipNorm(clip_norm),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("between steps")));
+  EXPECT_EQ(run.EndStep().value(), 2 * clip_norm);
+  EXPECT_THAT(run.SetClipNorm(0), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_OK(run.SetClipNorm(clip_norm));
+  run.ZeroGradients();
+  run.Run(reference.batch);
+  EXPECT_EQ(run.EndStep().value(), clip_norm);
+  ExpectSums(reference, run.gradients(), [&](const ExampleGradient& example, size_t) {
+    return FlatFactor(example, clip_norm);
+  });
+}
+
+// What `auto` plans: some layers keep output gradients, the others example gradients.
+TEST(MixedModesTest, LayersOfOneUnitMayKeepDifferentThings) {
+  for (bool tied : {false, true}) {
+    for (bool deferred : {false, true}) {
+      for (size_t shift : {0, 1}) {
+        SCOPED_TRACE(absl::StrCat(tied ? "tied" : "untied", deferred ? ", deferred" : "",
+                                  ", shift ", shift));
+        const Reference& reference = ReferenceOf({.tied = tied});
+        layout::UnitMode kinds[] = {*layout::FindMode("flash_bk"), *layout::FindMode("per_example"),
+                                    *layout::FindMode("ghost_bk")};
+        if (deferred) kinds[0] = layout::WithDeferredNorms(kinds[0]);
+        layout::LayerModes layer_modes;
+        size_t next = shift;
+        for (const layout::UnitDescription& unit : reference.model.description.units) {
+          layer_modes.emplace_back();
+          for (size_t i = 0; i < unit.layers.size(); ++i) {
+            layer_modes.back().push_back(kinds[next++ % 3]);
+          }
+        }
+        const double clip_norm = reference.MedianNorm();
+        ModeRun run(reference.model,
+                    {.mode = "per_example",
+                     .deferred_norms = deferred,
+                     .layer_modes = layer_modes,
+                     .applied_clip_norm = clip_norm},
+                    /*max_examples=*/6);
+        run.Run(reference.batch);
+        ExpectNorms(reference, run);
+        ExpectSums(reference, run.gradients(), [&](const ExampleGradient& example, size_t) {
+          return FlatFactor(example, clip_norm);
+        });
+      }
+    }
+  }
+}
+
+TEST(MixedModesTest, OnePassAndTwoDoNotMix) {
+  const TestModel model = ModelOf({});
+  layout::LayerModes layer_modes(model.layout.num_units());
+  layer_modes[1] = {*layout::FindMode("flash_bk"), *layout::FindMode("flash")};
+  const auto create = [&](const std::string& mode) {
+    return dp::GradientPass::Create(model.layout, {.mode = *layout::FindMode(mode),
+                                                   .layer_modes = layer_modes,
+                                                   .applied_clip_norm = 1,
+                                                   .max_examples = 1})
+        .status();
+  };
+  EXPECT_THAT(create("per_example"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layer 1 of unit 1")));
+  EXPECT_THAT(create("flash"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layer 0 of unit 1")));
+  layer_modes.pop_back();
+  EXPECT_THAT(create("flash_bk"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("given for 2 units")));
+}
+
+TEST(GradientModesTest, NoDpIsTheSumOfUnclippedGradients) {
+  for (bool tied : {false, true}) {
+    const Reference& reference = ReferenceOf({.tied = tied});
+    ModeRun run(reference.model, {.mode = "no_dp"}, /*max_examples=*/6);
+    run.Run(reference.batch);
+    ExpectSums(reference, run.gradients(), [](const ExampleGradient&, size_t) { return 1.0; });
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "ATen/CPUGeneratorImpl.h"
 #include "ATen/Functions.h"
+#include "absl/strings/ascii.h"
 #include "common/base/log.h"
 #include "common/layout/gpt2_description.h"
 
@@ -79,11 +80,36 @@ models::MicroBatch SelectFrom(const models::MicroBatch& batch,
   return result;
 }
 
+std::vector<ClippingMode> ClippingModes() {
+  std::vector<ClippingMode> modes;
+  for (const layout::NamedMode& named : layout::kGradientModes) {
+    if (named.mode.norm == layout::Norm::kNone) continue;
+    std::string name;  // flash_fuse_bk -> FlashFuseBk
+    bool upper = true;
+    for (char c : named.name) {
+      if (c != '_') name += upper ? absl::ascii_toupper(c) : c;
+      upper = c == '_';
+    }
+    modes.push_back({.name = name, .mode = std::string(named.name)});
+    // Fused norms that wait are the unfused ones that wait.
+    const bool is_fused =
+        named.mode.when == layout::When::kInLayer && named.mode.kept != layout::Kept::kExampleGrads;
+    if (is_fused) continue;
+    modes.push_back(
+        {.name = name + "Deferred", .mode = std::string(named.name), .deferred_norms = true});
+  }
+  return modes;
+}
+
 ModeRun::ModeRun(const TestModel& model, const ModeOptions& options, int64_t max_examples)
-    : model_(model), mode_(*layout::FindMode(options.mode)) {
+    : model_(model),
+      mode_(options.deferred_norms ? layout::WithDeferredNorms(*layout::FindMode(options.mode))
+                                   : *layout::FindMode(options.mode)) {
   stages_ = ValueOrDie(models::Model::Create(model.description, options.model));
   pass_ = ValueOrDie(
       dp::GradientPass::Create(model.layout, {.mode = mode_,
+                                              .layer_modes = options.layer_modes,
+                                              .clipping = options.clipping,
                                               .applied_clip_norm = options.applied_clip_norm,
                                               .loss_bound = 100,
                                               .max_examples = max_examples}));
@@ -121,11 +147,13 @@ void ModeRun::Run(const models::MicroBatch& batch) {
   losses_B_ = Forward(batch);
   if (mode_.norm != layout::Norm::kNone) {
     Backward(batch, Verb::kNorm);
+    if (layout::IsOnePass(mode_.kept)) stages_->Release();
+    if (mode_.when == layout::When::kAfterBackward) pass_->MeasureDeferred();
     pass_->Clip(losses_B_);
   }
-  if (mode_.kept == layout::Kept::kExampleGrads) {
+  if (layout::IsOnePass(mode_.kept)) {
     for (int unit = 0; unit < model_.layout.num_units(); ++unit) {
-      pass_->Fold(unit, gradients_[unit]);
+      pass_->Fold(unit, gradients_[unit], model_.parameters[unit]);
     }
   } else {
     Backward(batch, Verb::kWeightGrad);

@@ -9,10 +9,14 @@
 #include <vector>
 
 #include "ATen/core/Tensor.h"
+#include "absl/status/status.h"
 #include "common/layout/flat_layout.h"
+#include "common/layout/gradient_mode.h"
 #include "common/layout/model_description.h"
 #include "tests/equivalence/autograd_gpt2.h"
+#include "worker/dp/clipping_rule.h"
 #include "worker/dp/gradient_pass.h"
+#include "worker/dp/l2_sensitivity.h"
 #include "worker/models/micro_batch.h"
 #include "worker/models/model.h"
 
@@ -41,9 +45,21 @@ models::MicroBatch SelectFrom(const models::MicroBatch& batch, const std::vector
 
 struct ModeOptions {
   std::string mode = "per_example";
+  bool deferred_norms = false;
+  layout::LayerModes layer_modes;
   double applied_clip_norm = 1;
+  std::shared_ptr<const dp::ClippingRule> clipping;  // null: flat at applied_clip_norm
   models::Model::Options model;
 };
+
+// Every way to clip that the table knows: the modes with norms, and those whose norms can wait.
+// `name` is fit for a test's name.
+struct ClippingMode {
+  std::string name;
+  std::string mode;
+  bool deferred_norms = false;
+};
+std::vector<ClippingMode> ClippingModes();
 
 // A model under one gradient mode, kept over micro-batches; gradients accumulate.
 class ModeRun {
@@ -55,6 +71,10 @@ class ModeRun {
   void Run(const models::MicroBatch& batch);
 
   void ZeroGradients();
+
+  // Between steps only: Run begins a step and EndStep ends it.
+  absl::Status SetClipNorm(double clip_norm) { return pass_->SetClipNorm(clip_norm); }
+  dp::L2Sensitivity EndStep() { return pass_->EndStep(); }
 
   const UnitTensors& gradients() const {
     return gradients_;
