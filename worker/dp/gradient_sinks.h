@@ -42,6 +42,7 @@ class NormSink final : public nn::GradientSink {
   at::Tensor ThroughRecomputable(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
                                  const nn::SavedInput& saved, const at::Tensor& output_grads,
                                  Recompute again) override;
+  bool fuses(const nn::Layer& layer) const override { return IsFused(layer); }
   bool needs_another_pass() const override { return !layout::IsOnePass(context_.mode.kept); }
   bool needs_cross_term(const nn::Layer& layer) const override;
 

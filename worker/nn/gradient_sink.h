@@ -47,6 +47,9 @@ class GradientSink {
     return layer.BackwardInput(parameters, saved, output_grads);
   }
 
+  // True when Through of this layer is more than Visit and BackwardInput.
+  virtual bool fuses(const Layer& layer) const { return false; }
+
   // True when the stages' Backward will run once more for this micro-batch; else a stage may drop
   // what only Backward needs.
   virtual bool needs_another_pass() const { return false; }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/status_macros.h"
+#include "worker/train/profiling_sink.h"
 
 namespace sotto::train {
 
@@ -10,8 +11,13 @@ using layout::Operation;
 using layout::ScheduledOperation;
 
 Executor::Executor(const layout::ScheduleOptions& options, models::Model& model,
-                   fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass)
-    : options_(options), model_(model), parameters_(parameters), gradient_pass_(gradient_pass) {}
+                   fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass,
+                   PhaseProfile* profile)
+    : options_(options),
+      model_(model),
+      parameters_(parameters),
+      gradient_pass_(gradient_pass),
+      profile_(profile) {}
 
 absl::StatusOr<dp::PrivateStatistics> Executor::SumGradients(int micro_batches,
                                                              LoadMicroBatch load) {
@@ -68,41 +74,80 @@ absl::Status Executor::Execute(const layout::ExecutionSchedule& schedule, LoadMi
 absl::Status Executor::Perform(const ScheduledOperation& operation, LoadMicroBatch load,
                                Flow& flow) {
   const layout::OperationSet set = operation.operations;
-  if (set.Has(Operation::kGather)) return parameters_.Gather(operation.unit, operation.slot);
-  if (set.Has(Operation::kReduce))
-    return parameters_.Reduce(operation.unit, operation.gradient_slot);
-  if (set.Has(Operation::kForward)) Forward(operation, load, flow);
-  if (set.Has(Operation::kBackwardInput)) Backward(operation, flow);
-  if (set.Has(Operation::kCoefficients)) {
-    gradient_pass_.Clip(flow.losses_B);
-    if (options_.kept == layout::Kept::kExampleGrads)
-      model_.Release();  // Folding needs no activations.
+  if (set.Has(Operation::kGather)) {
+    const PhaseProfile::Span span(profile_, Phase::kGather);
+    return parameters_.Gather(operation.unit, operation.slot);
   }
-  if (set.Has(Operation::kFold)) gradient_pass_.Fold(operation.unit, Gradients(operation));
+  if (set.Has(Operation::kReduce)) {
+    const PhaseProfile::Span span(profile_, Phase::kReduce);
+    return parameters_.Reduce(operation.unit, operation.gradient_slot, operation.sums_replicas);
+  }
+  if (set.Has(Operation::kForward)) {
+    Forward(operation, load, flow);
+  } else if (set.Has(Operation::kBackwardInput)) {
+    Backward(operation, flow);
+  } else if (set.Has(Operation::kNorm)) {
+    MeasureDeferredNorms();
+  } else if (set.Has(Operation::kCoefficients)) {
+    Clip(flow);
+  } else if (set.Has(Operation::kFold) || set.Has(Operation::kWeightGrad)) {
+    FoldHeld(operation);
+  }
   return absl::OkStatus();  // RESHARD only ends a slot's claim: slots are static.
 }
 
 void Executor::Forward(const ScheduledOperation& operation, LoadMicroBatch load, Flow& flow) {
-  if (operation.stage == 0) flow.batch = load(operation.micro_batch);
+  if (operation.stage == 0) {
+    const PhaseProfile::Span span(profile_, Phase::kLoad);
+    flow.batch = load(operation.micro_batch);
+  }
+  const PhaseProfile::Span span(profile_, Phase::kForward);
   const int last_stage = static_cast<int>(model_.stages().size()) - 1;
   flow.activations = model_.stages()[operation.stage]->Forward(
       parameters_.ParameterViews(operation.unit, operation.slot), flow.batch, flow.activations);
   if (operation.stage == last_stage) flow.losses_B = std::exchange(flow.activations, at::Tensor());
 }
 
+// The schedule says which stages have norms or weight gradients; frozen layers visit no sink.
 void Executor::Backward(const ScheduledOperation& operation, Flow& flow) {
+  using Verb = dp::GradientPass::Verb;
+  const PhaseProfile::Span span(profile_,
+                                flow.clipped ? Phase::kSecondBackward : Phase::kFirstBackward);
   const absl::Span<const at::Tensor> parameters =
       parameters_.ParameterViews(operation.unit, operation.slot);
-  const bool norm = operation.operations.Has(Operation::kNorm);
-  nn::GradientSink& sink = norm ? gradient_pass_.Sink(dp::GradientPass::Verb::kNorm, operation.unit,
-                                                      parameters)  // For their shapes.
-                                : gradient_pass_.Sink(dp::GradientPass::Verb::kWeightGrad,
-                                                      operation.unit, Gradients(operation));
+  const bool for_norms = options_.kept != layout::Kept::kNothing && !flow.clipped;
+  ProfilingSink sink(gradient_pass_.Sink(for_norms ? Verb::kNorm : Verb::kWeightGrad,
+                                         operation.unit, Gradients(operation)),
+                     profile_, for_norms ? Phase::kNorms : Phase::kWeightGradients);
   flow.output_grads =
       model_.stages()[operation.stage]->Backward(parameters, flow.batch, flow.output_grads, sink);
 }
 
+void Executor::MeasureDeferredNorms() {
+  const PhaseProfile::Span span(profile_, Phase::kNorms);
+  const int64_t layers = gradient_pass_.MeasureDeferred();
+  if (profile_ != nullptr) profile_->CountMore(Phase::kNorms, layers - 1);
+}
+
+void Executor::Clip(Flow& flow) {
+  const PhaseProfile::Span span(profile_, Phase::kCoefficients);
+  gradient_pass_.Clip(flow.losses_B);
+  flow.clipped = true;
+  flow.output_grads.reset();
+  if (layout::IsOnePass(options_.kept)) model_.Release();  // What was held is all that is needed.
+}
+
+void Executor::FoldHeld(const ScheduledOperation& operation) {
+  const bool folds = operation.operations.Has(Operation::kFold);
+  const PhaseProfile::Span span(profile_, folds ? Phase::kFold : Phase::kWeightGradients);
+  absl::Span<const at::Tensor> parameters;
+  if (operation.slot >= 0) parameters = parameters_.ParameterViews(operation.unit, operation.slot);
+  gradient_pass_.Fold(operation.unit, Gradients(operation), parameters);
+}
+
+// Empty where the operation writes none.
 absl::Span<const at::Tensor> Executor::Gradients(const ScheduledOperation& operation) {
+  if (operation.gradient_slot < 0) return {};
   if (operation.clears_gradient) parameters_.ClearGradient(operation.unit, operation.gradient_slot);
   return parameters_.GradientViews(operation.unit, operation.gradient_slot);
 }

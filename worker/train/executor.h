@@ -13,6 +13,7 @@
 #include "worker/dp/private_statistics.h"
 #include "worker/fsdp/sharded_parameters.h"
 #include "worker/models/model.h"
+#include "worker/train/phase_profile.h"
 
 namespace sotto::train {
 
@@ -25,9 +26,10 @@ class Executor {
   using VisitLosses =
       absl::FunctionRef<void(const models::MicroBatch&, const at::Tensor& losses_B)>;
 
-  // Borrows its arguments. `options.forward_only` is false.
+  // Borrows its arguments. `options.forward_only` is false; `profile` may be null.
   Executor(const layout::ScheduleOptions& options, models::Model& model,
-           fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass);
+           fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass,
+           PhaseProfile* profile = nullptr);
 
   // Adds the micro-batches' clipped gradient sums, of all ranks, to the owners' gradient shards.
   // Returns the private sums of this rank's examples. Errors: the communicator's; INTERNAL for a
@@ -44,6 +46,7 @@ class Executor {
     at::Tensor activations;   // output of the last stage that ran forward
     at::Tensor losses_B;      // output of the last stage
     at::Tensor output_grads;  // gradient of the next stage's output, backward
+    bool clipped = false;     // coefficients are known
   };
 
   absl::StatusOr<const layout::ExecutionSchedule*> ScheduleFor(int micro_batches,
@@ -55,12 +58,16 @@ class Executor {
                        Flow& flow);
   void Forward(const layout::ScheduledOperation& operation, LoadMicroBatch load, Flow& flow);
   void Backward(const layout::ScheduledOperation& operation, Flow& flow);
+  void MeasureDeferredNorms();
+  void Clip(Flow& flow);
+  void FoldHeld(const layout::ScheduledOperation& operation);
   absl::Span<const at::Tensor> Gradients(const layout::ScheduledOperation& operation);
 
   const layout::ScheduleOptions options_;
   models::Model& model_;
   fsdp::ShardedParameters& parameters_;
   dp::GradientPass& gradient_pass_;
+  PhaseProfile* const profile_;
   std::map<std::pair<bool, int>, layout::ExecutionSchedule>
       schedules_;  // checked, by (forward_only, micro-batches)
 };
