@@ -62,7 +62,7 @@ void NormSink::Visit(const nn::Layer& layer, const nn::SavedInput& saved,
   if (layout::IsOnePass(mode.kept)) context_.book.Keep(context_.unit, layer, saved, output_grads);
 }
 
-bool NormSink::IsFused(const nn::Layer& layer) const {
+bool NormSink::fuses(const nn::Layer& layer) const {
   return ModeOf(layer).when == layout::When::kInLayer && !HoldsGradient(layer);
 }
 
@@ -76,7 +76,7 @@ at::Tensor NormSink::FusedBackward(const nn::Layer& layer, absl::Span<const at::
 
 at::Tensor NormSink::Through(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
                              const nn::SavedInput& saved, const at::Tensor& output_grads) {
-  if (!IsFused(layer)) return GradientSink::Through(layer, parameters, saved, output_grads);
+  if (!fuses(layer)) return GradientSink::Through(layer, parameters, saved, output_grads);
   const at::Tensor input_grads = FusedBackward(layer, parameters, saved, output_grads);
   if (layout::IsOnePass(ModeOf(layer).kept)) {
     context_.book.Keep(context_.unit, layer, saved, output_grads);
@@ -88,7 +88,7 @@ at::Tensor NormSink::ThroughRecomputable(const nn::Layer& layer,
                                          absl::Span<const at::Tensor> parameters,
                                          const nn::SavedInput& saved,
                                          const at::Tensor& output_grads, Recompute again) {
-  if (!IsFused(layer)) {
+  if (!fuses(layer)) {
     return GradientSink::ThroughRecomputable(layer, parameters, saved, output_grads,
                                              std::move(again));
   }

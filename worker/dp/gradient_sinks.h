@@ -42,14 +42,13 @@ class NormSink final : public nn::GradientSink {
   at::Tensor ThroughRecomputable(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
                                  const nn::SavedInput& saved, const at::Tensor& output_grads,
                                  Recompute again) override;
-  bool fuses(const nn::Layer& layer) const override { return IsFused(layer); }
+  bool fuses(const nn::Layer& layer) const override;
   bool needs_another_pass() const override { return !layout::IsOnePass(context_.mode.kept); }
   bool needs_cross_term(const nn::Layer& layer) const override;
 
  private:
   const layout::UnitMode& ModeOf(const nn::Layer& layer) const;
   bool HoldsGradient(const nn::Layer& layer) const;
-  bool IsFused(const nn::Layer& layer) const;
   at::Tensor FusedBackward(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
                            const nn::SavedInput& saved, const at::Tensor& output_grads) const;
   void AddNorm(const nn::Layer& layer, const nn::SavedInput& saved,
