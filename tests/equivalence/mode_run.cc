@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "common/base/log.h"
 #include "common/layout/gpt2_description.h"
+#include "common/layout/schedule_options.h"
 
 namespace sotto::equivalence {
 namespace {
@@ -102,64 +103,58 @@ std::vector<ClippingMode> ClippingModes() {
 }
 
 ModeRun::ModeRun(const TestModel& model, const ModeOptions& options, int64_t max_examples)
-    : model_(model),
-      mode_(options.deferred_norms ? layout::WithDeferredNorms(*layout::FindMode(options.mode))
-                                   : *layout::FindMode(options.mode)) {
+    : model_(model) {
+  layout::UnitMode mode = *layout::FindMode(options.mode);
+  if (options.deferred_norms) mode = layout::WithDeferredNorms(mode);
   stages_ = ValueOrDie(models::Model::Create(model.description, options.model));
   pass_ = ValueOrDie(
-      dp::GradientPass::Create(model.layout, {.mode = mode_,
+      dp::GradientPass::Create(model.layout, {.mode = mode,
                                               .layer_modes = options.layer_modes,
                                               .clipping = options.clipping,
                                               .applied_clip_norm = options.applied_clip_norm,
                                               .loss_bound = 100,
                                               .max_examples = max_examples}));
+  parameters_ = ValueOrDie(fsdp::ShardedParameters::Create(
+      model.description, model.layout, communicator_, {.strategy = options.strategy}));
+  executor_ = std::make_unique<train::Executor>(
+      layout::MakeScheduleOptions(
+          model.description,
+          {.mode = mode, .layer_modes = options.layer_modes, .strategy = options.strategy}),
+      *stages_, *parameters_, *pass_);
   for (int unit = 0; unit < model.layout.num_units(); ++unit) {
-    flat_gradients_.push_back(at::zeros({model.layout.unit(unit).padded_elements}));
+    flat_gradients_.push_back(parameters_->GradientShard(unit));
     gradients_.push_back(
         ParameterViews(model.description, model.layout, unit, flat_gradients_.back()));
   }
 }
 
-void ModeRun::ZeroGradients() {
-  for (at::Tensor& flat : flat_gradients_) flat.zero_();
-}
+void ModeRun::ZeroGradients() { parameters_->ClearGradientShards(); }
 
-at::Tensor ModeRun::Forward(const models::MicroBatch& batch) {
-  at::Tensor value;
-  for (const auto& stage : stages_->stages()) {
-    value = stage->Forward(model_.parameters[stage->unit()], batch, value);
-  }
-  return value;
-}
-
-void ModeRun::Backward(const models::MicroBatch& batch, dp::GradientPass::Verb verb) {
-  at::Tensor grads;
-  for (size_t i = stages_->stages().size(); i-- > 0;) {
-    models::Stage& stage = *stages_->stages()[i];
-    grads = stage.Backward(model_.parameters[stage.unit()], batch, grads,
-                           pass_->Sink(verb, stage.unit(), gradients_[stage.unit()]));
+void ModeRun::LoadParameters() {
+  for (int unit = 0; unit < model_.layout.num_units(); ++unit) {
+    at::Tensor(parameters_->MasterShard(unit)).copy_(model_.flat[unit]);
   }
 }
 
-void ModeRun::Run(const models::MicroBatch& batch) {
-  using Verb = dp::GradientPass::Verb;
-  pass_->Begin(batch.example_ids);
-  losses_B_ = Forward(batch);
-  if (mode_.norm != layout::Norm::kNone) {
-    Backward(batch, Verb::kNorm);
-    if (layout::IsOnePass(mode_.kept)) stages_->Release();
-    if (mode_.when == layout::When::kAfterBackward) pass_->MeasureDeferred();
-    pass_->Clip(losses_B_);
-  }
-  if (layout::IsOnePass(mode_.kept)) {
-    for (int unit = 0; unit < model_.layout.num_units(); ++unit) {
-      pass_->Fold(unit, gradients_[unit], model_.parameters[unit]);
-    }
-  } else {
-    Backward(batch, Verb::kWeightGrad);
-  }
-  pass_->End(losses_B_);
-  stages_->Release();
+void ModeRun::Run(const std::vector<models::MicroBatch>& batches) {
+  LoadParameters();
+  SOTTO_CHECK(executor_
+                  ->SumGradients(static_cast<int>(batches.size()),
+                                 [&](int micro_batch) { return batches[micro_batch]; })
+                  .ok());
+}
+
+at::Tensor ModeRun::Losses(const models::MicroBatch& batch) {
+  LoadParameters();
+  at::Tensor losses;
+  SOTTO_CHECK(executor_
+                  ->ComputeLosses(
+                      1, [&](int) { return batch; },
+                      [&](const models::MicroBatch&, const at::Tensor& losses_B) {
+                        losses = losses_B.clone();
+                      })
+                  .ok());
+  return losses;
 }
 
 }  // namespace sotto::equivalence

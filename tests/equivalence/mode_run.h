@@ -1,5 +1,5 @@
-// Models and gradient modes without sharding: one process, parameters in plain buffers laid out as
-// in training.
+// Models and gradient modes on the path that training takes (executor, sharded parameters, gradient
+// pass), in a world of one rank.
 #ifndef SOTTO_TESTS_EQUIVALENCE_MODE_RUN_H_
 #define SOTTO_TESTS_EQUIVALENCE_MODE_RUN_H_
 
@@ -13,12 +13,16 @@
 #include "common/layout/flat_layout.h"
 #include "common/layout/gradient_mode.h"
 #include "common/layout/model_description.h"
+#include "common/layout/strategy.h"
 #include "tests/equivalence/autograd_gpt2.h"
+#include "worker/comm/solo_communicator.h"
 #include "worker/dp/clipping_rule.h"
 #include "worker/dp/gradient_pass.h"
 #include "worker/dp/l2_sensitivity.h"
+#include "worker/fsdp/sharded_parameters.h"
 #include "worker/models/micro_batch.h"
 #include "worker/models/model.h"
+#include "worker/train/executor.h"
 
 namespace sotto::equivalence {
 
@@ -46,6 +50,7 @@ models::MicroBatch SelectFrom(const models::MicroBatch& batch, const std::vector
 struct ModeOptions {
   std::string mode = "per_example";
   bool deferred_norms = false;
+  layout::Strategy strategy = layout::Strategy::kFullShard;
   layout::LayerModes layer_modes;
   double applied_clip_norm = 1;
   std::shared_ptr<const dp::ClippingRule> clipping;  // null: flat at applied_clip_norm
@@ -64,36 +69,39 @@ std::vector<ClippingMode> ClippingModes();
 // A model under one gradient mode, kept over micro-batches; gradients accumulate.
 class ModeRun {
  public:
-  // `model` is borrowed.
+  // `model` is borrowed: its parameters are read anew by every Run.
   ModeRun(const TestModel& model, const ModeOptions& options, int64_t max_examples);
 
-  // One micro-batch by the mode's sequence of passes.
-  void Run(const models::MicroBatch& batch);
+  // One step of these micro-batches, as the schedule has it. SetClipNorm is refused until EndStep.
+  void Run(const std::vector<models::MicroBatch>& batches);
+  void Run(const models::MicroBatch& batch) { Run(std::vector<models::MicroBatch>{batch}); }
 
-  void ZeroGradients();
-
-  // Between steps only: Run begins a step and EndStep ends it.
   absl::Status SetClipNorm(double clip_norm) { return pass_->SetClipNorm(clip_norm); }
   dp::L2Sensitivity EndStep() { return pass_->EndStep(); }
 
-  const UnitTensors& gradients() const {
-    return gradients_;
-  }  // sums over the micro-batches since zeroed
+  void ZeroGradients();
+
+  // Sums over the micro-batches since zeroed.
+  const UnitTensors& gradients() const { return gradients_; }
   const std::vector<at::Tensor>& flat_gradients() const { return flat_gradients_; }
-  const at::Tensor& losses_B() const { return losses_B_; }  // of the last micro-batch
+
+  // Of the last micro-batch of the last Run.
   const at::Tensor& norm_sq_B() const { return pass_->private_norm_sq_B(); }
 
+  // The forward pass alone.
+  at::Tensor Losses(const models::MicroBatch& batch);
+
  private:
-  at::Tensor Forward(const models::MicroBatch& batch);
-  void Backward(const models::MicroBatch& batch, dp::GradientPass::Verb verb);
+  void LoadParameters();
 
   const TestModel& model_;
-  const layout::UnitMode mode_;
+  comm::SoloCommunicator communicator_;
   std::unique_ptr<models::Model> stages_;
   std::unique_ptr<dp::GradientPass> pass_;
+  std::unique_ptr<fsdp::ShardedParameters> parameters_;
+  std::unique_ptr<train::Executor> executor_;
   std::vector<at::Tensor> flat_gradients_;
   UnitTensors gradients_;
-  at::Tensor losses_B_;
 };
 
 }  // namespace sotto::equivalence

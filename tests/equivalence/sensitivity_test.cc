@@ -78,11 +78,13 @@ ModeOptions OptionsOf(const Case& c, int64_t cap,
 std::vector<at::Tensor> SumOf(ModeRun& run, const models::MicroBatch& batch, int64_t size) {
   run.ZeroGradients();
   const int64_t examples = batch.tokens_BT.size(0);
+  std::vector<models::MicroBatch> micro_batches;
   for (int64_t begin = 0; begin < examples; begin += size) {
     std::vector<int64_t> indices(std::min(size, examples - begin));
     std::iota(indices.begin(), indices.end(), begin);
-    run.Run(SelectFrom(batch, indices));
+    micro_batches.push_back(SelectFrom(batch, indices));
   }
+  run.Run(micro_batches);
   std::vector<at::Tensor> sum;
   for (const at::Tensor& flat : run.flat_gradients()) sum.push_back(flat.to(at::kDouble));
   return sum;
@@ -234,7 +236,7 @@ TEST_P(SensitivityTest, ExamplesWithoutScoredTokensAddNothing) {
   dummies.loss_mask_BT.zero_();
   dummies.example_ids = {-1, -1, -1};
   EXPECT_EQ(Norm(SumOf(run, dummies, 4)), 0);
-  EXPECT_EQ(run.losses_B().abs().max().item<double>(), 0);
+  EXPECT_EQ(run.Losses(dummies).abs().max().item<double>(), 0);
   models::MicroBatch one_token = MakeMicroBatch(2, 1, kVocabulary, 9);
   EXPECT_EQ(Norm(SumOf(run, one_token, 4)), 0);
 }
@@ -243,7 +245,9 @@ TEST_P(SensitivityTest, AnEmptyBatchAddsNothing) {
   const TestModel model = SmallModel(GetParam().tied);
   ModeRun run(model, OptionsOf(GetParam(), 64), 4);
   const models::MicroBatch some = MakeMicroBatch(2, kTokens, kVocabulary, 9);
-  EXPECT_EQ(Norm(SumOf(run, SelectFrom(some, {}), 4)), 0);
+  EXPECT_EQ(Norm(SumOf(run, SelectFrom(some, {}), 4)), 0);  // not a single micro-batch
+  run.Run(SelectFrom(some, {}));                            // one without examples
+  EXPECT_EQ(Norm(run.flat_gradients()), 0);
 }
 
 // Opposite gradients at positions of one example: Gram's terms cancel, the direct form takes over.
