@@ -74,6 +74,49 @@ TEST(FlatLayoutTest, DecayIntervalsLeaveOutWhatDoesNotDecay) {
   EXPECT_THAT(layout.DecayIntervals(model, 0, 1), ElementsAre(Interval{0, 40}));
 }
 
+TEST(FlatLayoutTest, FrozenParametersLieBehindTheTrainableOnes) {
+  ModelDescription model = MakeModel({{{40}, {50}, {3}, {7}}, {{33}}});
+  model.units[0].parameters[0].trainable = false;
+  model.units[0].parameters[2].trainable = false;
+  for (int world_size : {1, 2, 3, 4}) {
+    ASSERT_OK_AND_ASSIGN(const FlatLayout layout, FlatLayout::Create(model, world_size));
+    const UnitLayout& unit = layout.unit(0);
+    const int64_t border = unit.padded_elements;
+    EXPECT_THAT(unit.parameters,
+                ElementsAre(ParameterLayout{border, 40, false}, ParameterLayout{0, 50},
+                            ParameterLayout{border + 64, 3, false}, ParameterLayout{64, 7}));
+    EXPECT_EQ(unit.elements, 57);
+    EXPECT_EQ(unit.aligned_elements, 96);
+    EXPECT_EQ(unit.frozen.elements, 43);
+    EXPECT_EQ(unit.frozen.padded_elements % (32 * world_size), 0);
+    EXPECT_EQ(unit.whole_elements(), border + unit.frozen.padded_elements);
+    // Noise does not count what is frozen; initial values do.
+    EXPECT_EQ(layout.unit(1).canonical_base, 96);
+    EXPECT_EQ(layout.unit(1).first_parameter, 4);
+    EXPECT_EQ(layout.total_elements(), 133);
+    EXPECT_EQ(layout.trainable_elements(), 90);
+    int64_t used = 0;
+    for (int rank = 0; rank < world_size; ++rank) {
+      for (const Interval& interval : layout.UsedIntervals(0, rank)) used += interval.size();
+      EXPECT_EQ(layout.FrozenShard(0, rank).begin,
+                border + rank * unit.frozen.padded_elements / world_size);
+    }
+    EXPECT_EQ(used, 57);
+  }
+}
+
+TEST(FlatLayoutTest, AUnitWithoutTrainableParametersHasNoShard) {
+  ModelDescription model = MakeModel({{{40}}, {{33}}});
+  model.units[1].parameters[0].trainable = false;
+  ASSERT_OK_AND_ASSIGN(const FlatLayout layout, FlatLayout::Create(model, 2));
+  EXPECT_FALSE(layout.unit(1).has_trainable());
+  EXPECT_EQ(layout.unit(1).padded_elements, 0);
+  EXPECT_EQ(layout.unit(1).shard_elements, 0);
+  EXPECT_THAT(layout.UsedIntervals(1, 0), IsEmpty());
+  EXPECT_EQ(layout.max_block_padded_elements(), 0);
+  EXPECT_EQ(layout.max_block_whole_elements(), 64);
+}
+
 TEST(FlatLayoutTest, RefusesAWorldOfZeroAndEmptyShapes) {
   EXPECT_THAT(FlatLayout::Create(MakeModel({{{4}}}), 0),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("world_size")));

@@ -9,6 +9,7 @@
 #include "common/layout/flat_layout.h"
 #include "common/layout/gradient_mode.h"
 #include "common/layout/model_description.h"
+#include "common/layout/strategy.h"
 
 namespace sotto::layout {
 
@@ -37,20 +38,24 @@ struct MemoryOptions {
   int64_t micro_batch_size = 1;  // examples
   int64_t longest_length = 1;    // tokens, the largest of the plan's lengths
   int optimizer_states = 2;  // fp32 values per parameter: AdamW 2, SGD with momentum 1, without 0
+  Strategy strategy = Strategy::kFullShard;
+  LayerModes layer_modes;  // by unit and layer; empty: `mode` for all
+  int world_size = 0;      // all ranks; 0: the layout's, which is the shard group's
 };
 
 // What gRPC, its threads and their allocation arenas add to a worker that has a coordinator
 // (measured on sotto-worker). Part of baseline_bytes.
 inline constexpr int64_t kControlBytes = int64_t{20} << 20;
 
-// The memfd of a local communicator of this layout: a header, and per rank two staging regions.
-int64_t CommunicatorBytes(const FlatLayout& layout);
+// The memfd of a local communicator of `world_size` ranks (0: the layout's): a header, and per rank
+// two staging regions.
+int64_t CommunicatorBytes(const FlatLayout& layout, int world_size = 0);
 
-// fp32 elements of one staging region (a multiple of world_size x 32): the largest padded unit, at
-// most 2^20 (4 MiB).
-int64_t CommunicatorRegionElements(const FlatLayout& layout);
+// fp32 elements of one staging region (a multiple of world_size x 32): the largest padded region of
+// a unit, at most 2^20 (4 MiB).
+int64_t CommunicatorRegionElements(const FlatLayout& layout, int world_size = 0);
 
-// The peak of one rank.
+// The peak of one rank. The model has footprints.
 MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& layout,
                               const MemoryOptions& options);
 
