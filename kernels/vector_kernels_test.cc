@@ -10,6 +10,7 @@
 #include "kernels/layer_norm_gradient.h"
 #include "kernels/reference/vector_kernels.h"
 #include "kernels/softmax_gradient.h"
+#include "kernels/stream_with_norm.h"
 #include "kernels/sum_of_squares.h"
 
 namespace sotto::kernels {
@@ -41,6 +42,18 @@ TEST_P(VectorKernelsSizeTest, SumOfSquaresIsNearItsFloat64Value) {
   for (float value : values) exact += static_cast<double>(value) * value;
   EXPECT_NEAR(SumOfSquares(values), exact, 2e-6 * exact);
   EXPECT_NEAR(reference::SumOfSquares(values), exact, 1e-5 * exact);
+}
+
+TEST_P(VectorKernelsSizeTest, StreamsTheSameValuesAndSquares) {
+  const size_t size = static_cast<size_t>(GetParam());
+  const std::vector<float> values = RandomValues(size);
+  for (size_t offset : {0, 1, 8}) {
+    std::vector<float> out(size + 16, -1.0f);
+    float* begin = out.data() + offset;
+    EXPECT_EQ(StreamWithNorm(values, begin), SumOfSquares(values));
+    EXPECT_EQ(std::vector<float>(begin, begin + size), values);
+    EXPECT_THAT(std::vector<float>(begin + size, out.data() + out.size()), Each(-1.0f));
+  }
 }
 
 TEST_P(VectorKernelsSizeTest, FoldAddsScaledRowsAndSkipsTheRest) {

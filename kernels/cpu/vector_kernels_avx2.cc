@@ -45,21 +45,42 @@ SOTTO_AVX2 __m256 Exp(__m256 x) {
   return _mm256_mul_ps(p, _mm256_castsi256_ps(exponent));
 }
 
-SOTTO_AVX2 float SquareBlock(const float* values, int64_t size) {
+// What becomes of values besides their squares.
+enum class Copy { kNone, kStore, kStream };
+
+// The sum of a block's squares; copies the block to `out`, which kStream wants 32-byte aligned.
+template <Copy copy>
+SOTTO_AVX2 float SquareBlock(const float* values, int64_t size, float* out) {
   __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),
                     _mm256_setzero_ps()};
   int64_t i = 0;
   for (; i + 4 * kLanes <= size; i += 4 * kLanes) {
     for (int k = 0; k < 4; ++k) {
       const __m256 v = _mm256_loadu_ps(values + i + k * kLanes);
+      if constexpr (copy == Copy::kStore) _mm256_storeu_ps(out + i + k * kLanes, v);
+      if constexpr (copy == Copy::kStream) _mm256_stream_ps(out + i + k * kLanes, v);
       sums[k] = _mm256_fmadd_ps(v, v, sums[k]);
     }
   }
   float rest = 0;
-  for (; i < size; ++i) rest += values[i] * values[i];
+  for (; i < size; ++i) {
+    if constexpr (copy != Copy::kNone) out[i] = values[i];
+    rest += values[i] * values[i];
+  }
   return HorizontalSum(
              _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]))) +
          rest;
+}
+
+template <Copy copy>
+double SquareBlocks(absl::Span<const float> values, float* out) {
+  const int64_t size = static_cast<int64_t>(values.size());
+  double total = 0;
+  for (int64_t begin = 0; begin < size; begin += kSquareBlock) {
+    total += SquareBlock<copy>(values.data() + begin, std::min<int64_t>(kSquareBlock, size - begin),
+                               copy == Copy::kNone ? nullptr : out + begin);
+  }
+  return total;
 }
 
 SOTTO_AVX2 void AddScaled(const float* row, float coefficient, float* out, int64_t size) {
@@ -131,11 +152,15 @@ bool HasAvx2() {
 }
 
 double SumOfSquaresAvx2(absl::Span<const float> values) {
-  const int64_t size = static_cast<int64_t>(values.size());
-  double total = 0;
-  for (int64_t begin = 0; begin < size; begin += kSquareBlock) {
-    total += SquareBlock(values.data() + begin, std::min<int64_t>(kSquareBlock, size - begin));
+  return SquareBlocks<Copy::kNone>(values, nullptr);
+}
+
+double StreamWithNormAvx2(absl::Span<const float> values, float* out) {
+  if (reinterpret_cast<uintptr_t>(out) % sizeof(__m256) != 0) {
+    return SquareBlocks<Copy::kStore>(values, out);
   }
+  const double total = SquareBlocks<Copy::kStream>(values, out);
+  _mm_sfence();  // Other threads fold what was streamed.
   return total;
 }
 
