@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -29,6 +30,11 @@ class Model {
   // INVALID_ARGUMENT when the description lacks a parameter its family needs.
   static absl::StatusOr<std::unique_ptr<Model>> Create(const layout::ModelDescription& description,
                                                        const Options& options);
+
+  // A model whose stages were built elsewhere: tests' own.
+  static std::unique_ptr<Model> FromStages(std::vector<std::unique_ptr<Stage>> stages) {
+    return std::unique_ptr<Model>(new Model(std::move(stages)));
+  }
 
   absl::Span<const std::unique_ptr<Stage>> stages() const { return stages_; }
 
