@@ -94,6 +94,9 @@ struct ModelDescription {
   std::vector<int> stages;                 // unit of each stage in forward order: 0, 1, ..., N, 0
   std::vector<StageFootprint> footprints;  // by stage; empty: memory is not planned
   int64_t vocabulary_size = 0;             // tokens of the data are below it
+  // Low-rank adapters (parameters NAME.lora_A.weight [rank, I], NAME.lora_B.weight [O, rank]) add
+  // lora_alpha / rank times their product to NAME.weight.
+  double lora_alpha = 0;
 
   int64_t num_elements() const {
     int64_t sum = 0;

@@ -3,16 +3,30 @@
 #include <utility>
 #include <variant>
 
+#include "absl/status/status.h"
 #include "common/base/status_macros.h"
 #include "worker/models/gpt2.h"
+#include "worker/models/llama.h"
 
 namespace sotto::models {
+namespace {
+
+absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeStages(
+    const layout::ModelDescription& description, const Model::Options& options) {
+  if (const auto* gpt2 = std::get_if<layout::Gpt2Dimensions>(&description.family)) {
+    return MakeGpt2Stages(*gpt2, description, options);
+  }
+  if (const auto* llama = std::get_if<layout::LlamaDimensions>(&description.family)) {
+    return MakeLlamaStages(*llama, description, options);
+  }
+  return absl::InvalidArgumentError("the description is of no family that has stages");
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Create(const layout::ModelDescription& description,
                                                      const Options& options) {
-  ASSIGN_OR_RETURN(
-      std::vector<std::unique_ptr<Stage>> stages,
-      MakeGpt2Stages(std::get<layout::Gpt2Dimensions>(description.family), description, options));
+  ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Stage>> stages, MakeStages(description, options));
   return std::unique_ptr<Model>(new Model(std::move(stages)));
 }
 

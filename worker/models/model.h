@@ -9,12 +9,10 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/layout/model_description.h"
+#include "worker/models/loss_reduction.h"
 #include "worker/models/stage.h"
 
 namespace sotto::models {
-
-// How an example's loss is formed from the losses of its own scored tokens.
-enum class LossReduction { kMean, kSum };
 
 // A model as its stages in forward order: stages()[i] reads unit description.stages[i]. Holds no
 // parameters.

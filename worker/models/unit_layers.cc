@@ -68,4 +68,29 @@ nn::LayerNorm::Options LayerNormOptions(const layout::UnitDescription& unit, int
           .index = LayerIndex(unit, gain)};
 }
 
+nn::EmbeddingOptions EmbeddingOptionsOf(const layout::UnitDescription& unit, int weight) {
+  return {.weight = weight, .frozen = IsFrozen(unit, weight), .index = LayerIndex(unit, weight)};
+}
+
+nn::RmsNorm::Options RmsNormOptions(const layout::UnitDescription& unit, int gain, double epsilon) {
+  return {.gain = gain,
+          .epsilon = epsilon,
+          .frozen = IsFrozen(unit, gain),
+          .index = LayerIndex(unit, gain)};
+}
+
+nn::ActivationKind ActivationKindOf(layout::Activation activation) {
+  switch (activation) {
+    case layout::Activation::kGeluTanh:
+      return nn::ActivationKind::kGeluTanh;
+    case layout::Activation::kGelu:
+      return nn::ActivationKind::kGelu;
+    case layout::Activation::kRelu:
+      return nn::ActivationKind::kRelu;
+    case layout::Activation::kSilu:
+      return nn::ActivationKind::kSilu;
+  }
+  return nn::ActivationKind::kGeluTanh;
+}
+
 }  // namespace sotto::models

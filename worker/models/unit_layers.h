@@ -2,9 +2,12 @@
 #define SOTTO_WORKER_MODELS_UNIT_LAYERS_H_
 
 #include "common/layout/model_description.h"
+#include "worker/nn/activation.h"
+#include "worker/nn/embedding.h"
 #include "worker/nn/layer_norm.h"
 #include "worker/nn/linear.h"
 #include "worker/nn/lora_linear.h"
+#include "worker/nn/rms_norm.h"
 
 namespace sotto::models {
 
@@ -25,6 +28,13 @@ nn::LoraLinear::Options LinearOptions(const layout::UnitDescription& unit, int w
 
 nn::LayerNorm::Options LayerNormOptions(const layout::UnitDescription& unit, int gain, int bias,
                                         double epsilon);
+
+// Options of an embedding or learned positions with this weight.
+nn::EmbeddingOptions EmbeddingOptionsOf(const layout::UnitDescription& unit, int weight);
+
+nn::RmsNorm::Options RmsNormOptions(const layout::UnitDescription& unit, int gain, double epsilon);
+
+nn::ActivationKind ActivationKindOf(layout::Activation activation);
 
 }  // namespace sotto::models
 

@@ -1,8 +1,9 @@
+#include "worker/models/language_head.h"
+
 #include <algorithm>
 
 #include "ATen/ops/empty.h"
 #include "ATen/ops/gather.h"
-#include "worker/models/gpt2_ends.h"
 #include "worker/nn/cross_entropy.h"
 #include "worker/nn/float32.h"
 #include "worker/nn/linear.h"
@@ -11,7 +12,7 @@
 namespace sotto::models {
 namespace {
 
-std::unique_ptr<nn::Layer> MakeHead(const Gpt2Head::Options& options) {
+std::unique_ptr<nn::Layer> MakeHead(const LanguageHead::Options& options) {
   if (options.tied != nullptr) return std::make_unique<nn::TiedHead>(options.weight);
   return std::make_unique<nn::Linear>(
       nn::Linear::Options{.weight = options.weight.weight,
@@ -20,35 +21,43 @@ std::unique_ptr<nn::Layer> MakeHead(const Gpt2Head::Options& options) {
                           .index = options.weight.index});
 }
 
+std::unique_ptr<nn::Layer> MakeNorm(const LanguageHead::Options& options) {
+  if (const auto* rms = std::get_if<nn::RmsNorm::Options>(&options.norm)) {
+    return std::make_unique<nn::RmsNorm>(*rms);
+  }
+  return std::make_unique<nn::LayerNorm>(std::get<nn::LayerNorm::Options>(options.norm));
+}
+
 }  // namespace
 
-Gpt2Head::Gpt2Head(const Options& options)
-    : options_(options), ln_f_(options.ln_f), head_(MakeHead(options)) {}
+LanguageHead::LanguageHead(const Options& options)
+    : options_(options), norm_(MakeNorm(options)), head_(MakeHead(options)) {}
 
-int64_t Gpt2Head::ExamplesAtOnce(const MicroBatch& batch, int64_t vocabulary) const {
+int64_t LanguageHead::ExamplesAtOnce(const MicroBatch& batch, int64_t vocabulary) const {
   const int64_t example_bytes =
       std::max<int64_t>(1, batch.tokens_BT.size(1) * vocabulary * int64_t{sizeof(float)});
   return std::clamp<int64_t>(options_.head_chunk_bytes / example_bytes, 1,
                              std::max<int64_t>(1, batch.tokens_BT.size(0)));
 }
 
-at::Tensor Gpt2Head::LogitGrads(absl::Span<const at::Tensor> parameters, const Range& range,
-                                const at::Tensor& losses_B) const {
+at::Tensor LanguageHead::LogitGrads(absl::Span<const at::Tensor> parameters, const Range& range,
+                                    const at::Tensor& losses_B) const {
   nn::SavedInput unused;
   const at::Tensor logits = nn::Float32(head_->Forward(parameters, range.activations_BTD, &unused));
   nn::CrossEntropyWithGradient(logits, range.tokens_BT, range.weights_BT, losses_B);
   return logits.to(range.activations_BTD.scalar_type());
 }
 
-Gpt2Head::Range Gpt2Head::RangeOf(const MicroBatch& batch, int64_t begin, int64_t count) const {
+LanguageHead::Range LanguageHead::RangeOf(const MicroBatch& batch, int64_t begin,
+                                          int64_t count) const {
   return {.activations_BTD = kept_head_.activations.narrow(0, begin, count),
           .tokens_BT = batch.tokens_BT.narrow(0, begin, count),
           .weights_BT = weights_BT_.narrow(0, begin, count)};
 }
 
-at::Tensor Gpt2Head::HeadBackward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
-                                  const nn::SavedInput& part, const at::Tensor& logit_grads,
-                                  nn::GradientSink& sink) const {
+at::Tensor LanguageHead::HeadBackward(absl::Span<const at::Tensor> parameters,
+                                      const MicroBatch& batch, const nn::SavedInput& part,
+                                      const at::Tensor& logit_grads, nn::GradientSink& sink) const {
   const Range range = RangeOf(batch, part.first_example, logit_grads.size(0));
   const auto again = [this, range](absl::Span<const at::Tensor> gathered) {
     return LogitGrads(gathered, range,
@@ -60,13 +69,13 @@ at::Tensor Gpt2Head::HeadBackward(absl::Span<const at::Tensor> parameters, const
   return nn::HeadBackwardThrough(*head_, parameters, part, logit_grads, sink, again);
 }
 
-at::Tensor Gpt2Head::Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
-                             const at::Tensor& input) {
+at::Tensor LanguageHead::Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                                 const at::Tensor& input) {
   weights_BT_ = batch.loss_mask_BT;
   if (options_.loss_reduction == LossReduction::kMean) {
     weights_BT_ = weights_BT_.div(weights_BT_.sum(1, /*keepdim=*/true).clamp_min(1));
   }
-  kept_head_ = {.activations = ln_f_.Forward(parameters, input, &kept_ln_f_),
+  kept_head_ = {.activations = norm_->Forward(parameters, input, &kept_norm_),
                 .tokens_BT = batch.tokens_BT};
   const int64_t examples = batch.tokens_BT.size(0);
   const int64_t at_once = ExamplesAtOnce(batch, parameters[options_.weight.weight].size(0));
@@ -80,8 +89,8 @@ at::Tensor Gpt2Head::Forward(absl::Span<const at::Tensor> parameters, const Micr
   return losses_B;
 }
 
-void Gpt2Head::KeepCrossTerm(const MicroBatch& batch, const nn::SavedInput& part,
-                             const at::Tensor& logit_grads) const {
+void LanguageHead::KeepCrossTerm(const MicroBatch& batch, const nn::SavedInput& part,
+                                 const at::Tensor& logit_grads) const {
   TiedState& tied = *options_.tied;
   const int64_t tokens = batch.tokens_BT.size(1);
   if (part.first_example == 0) {
@@ -94,8 +103,8 @@ void Gpt2Head::KeepCrossTerm(const MicroBatch& batch, const nn::SavedInput& part
   at::gather_out(kept, logit_grads, 2, part.tokens_BT.unsqueeze(1).expand({count, tokens, tokens}));
 }
 
-at::Tensor Gpt2Head::Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
-                              const at::Tensor&, nn::GradientSink& sink) {
+at::Tensor LanguageHead::Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
+                                  const at::Tensor&, nn::GradientSink& sink) {
   const int64_t examples = batch.tokens_BT.size(0);
   const int64_t at_once = ExamplesAtOnce(batch, parameters[options_.weight.weight].size(0));
   const at::Tensor losses_B = at::empty({examples}, weights_BT_.options());
@@ -118,11 +127,11 @@ at::Tensor Gpt2Head::Backward(absl::Span<const at::Tensor> parameters, const Mic
     activation_grads.narrow(0, begin, count).copy_(part_grads);
   }
   if (!sink.needs_another_pass()) logit_grads_.reset();
-  return nn::BackwardThrough(ln_f_, parameters, kept_ln_f_, activation_grads, sink);
+  return nn::BackwardThrough(*norm_, parameters, kept_norm_, activation_grads, sink);
 }
 
-void Gpt2Head::Release() {
-  kept_ln_f_ = {};
+void LanguageHead::Release() {
+  kept_norm_ = {};
   kept_head_ = {};
   weights_BT_.reset();
   logit_grads_.reset();

@@ -1,64 +1,34 @@
-#ifndef SOTTO_WORKER_MODELS_GPT2_ENDS_H_
-#define SOTTO_WORKER_MODELS_GPT2_ENDS_H_
+#ifndef SOTTO_WORKER_MODELS_LANGUAGE_HEAD_H_
+#define SOTTO_WORKER_MODELS_LANGUAGE_HEAD_H_
 
 #include <cstdint>
 #include <memory>
+#include <variant>
 
-#include "worker/models/model.h"
+#include "worker/models/loss_reduction.h"
 #include "worker/models/stage.h"
+#include "worker/models/tied_state.h"
 #include "worker/nn/embedding.h"
 #include "worker/nn/layer_norm.h"
+#include "worker/nn/rms_norm.h"
 
 namespace sotto::models {
 
-// What the head's backward leaves for the embedding's when they share a weight: the cross term of
-// the norm.
-struct TiedState {
-  at::Tensor head_activations_BTD;
-  at::Tensor head_grads_BTT;
-};
-
-// Token and position embedding.
-class Gpt2Embedding final : public Stage {
+// Final norm, head and next-token loss. The gradient of the logits is formed in forward, over the
+// logits; when they exceed head_chunk_bytes, forward and backward form them for a few examples at a
+// time.
+class LanguageHead final : public Stage {
  public:
   struct Options {
     int unit = 0;
-    nn::EmbeddingOptions tokens;
-    nn::EmbeddingOptions positions;
-    std::shared_ptr<const TiedState> tied;  // null: the head has its own weight
-  };
-
-  explicit Gpt2Embedding(const Options& options);
-
-  int unit() const override { return options_.unit; }
-  at::Tensor Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
-                     const at::Tensor& input) override;
-  at::Tensor Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
-                      const at::Tensor& output_grads, nn::GradientSink& sink) override;
-  void Release() override;
-
- private:
-  const Options options_;
-  const std::unique_ptr<nn::Layer> tokens_;
-  const nn::PositionEmbedding positions_;
-  nn::SavedInput kept_tokens_;
-  nn::SavedInput kept_positions_;
-};
-
-// Final LayerNorm, head and loss. The gradient of the logits is formed in forward, over the logits;
-// when they exceed head_chunk_bytes, forward and backward form them for a few examples at a time.
-class Gpt2Head final : public Stage {
- public:
-  struct Options {
-    int unit = 0;
-    nn::LayerNorm::Options ln_f;
+    std::variant<nn::LayerNorm::Options, nn::RmsNorm::Options> norm;
     nn::EmbeddingOptions weight;
     std::shared_ptr<TiedState> tied;  // null: the head has its own weight
     LossReduction loss_reduction = LossReduction::kMean;
     int64_t head_chunk_bytes = 0;
   };
 
-  explicit Gpt2Head(const Options& options);
+  explicit LanguageHead(const Options& options);
 
   int unit() const override { return options_.unit; }
   at::Tensor Forward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
@@ -87,9 +57,9 @@ class Gpt2Head final : public Stage {
                      const at::Tensor& logit_grads) const;
 
   const Options options_;
-  const nn::LayerNorm ln_f_;
+  const std::unique_ptr<nn::Layer> norm_;
   const std::unique_ptr<nn::Layer> head_;
-  nn::SavedInput kept_ln_f_;
+  nn::SavedInput kept_norm_;
   nn::SavedInput kept_head_;
   at::Tensor weights_BT_;   // the loss mask, divided by the example's scored tokens for a mean
   at::Tensor logit_grads_;  // of the whole micro-batch, when it fits
@@ -97,4 +67,4 @@ class Gpt2Head final : public Stage {
 
 }  // namespace sotto::models
 
-#endif  // SOTTO_WORKER_MODELS_GPT2_ENDS_H_
+#endif  // SOTTO_WORKER_MODELS_LANGUAGE_HEAD_H_
