@@ -1,0 +1,116 @@
+#include "tools/check/gradients_batch.h"
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <utility>
+
+#include "ATen/ops/zeros.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/status_macros.h"
+#include "common/checkpoint/safetensors_reader.h"
+#include "common/dataset/token_file_header.h"
+
+namespace sotto::check {
+namespace {
+
+using checkpoint::SafetensorsEntry;
+using checkpoint::SafetensorsReader;
+
+bool IsPreparedDataset(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string magic(dataset::kTokenFileMagic.size(), '\0');
+  return file.read(magic.data(), static_cast<std::streamsize>(magic.size())) &&
+         magic == dataset::kTokenFileMagic;
+}
+
+// The tensor, when it has two dimensions and one of the types.
+absl::StatusOr<const SafetensorsEntry*> FindMatrix(const SafetensorsReader& file,
+                                                   const std::string& path, const char* name,
+                                                   const std::vector<std::string>& dtypes) {
+  const SafetensorsEntry* entry = file.Find(name);
+  if (entry == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": tensor ", name, " is missing"));
+  }
+  if (std::find(dtypes.begin(), dtypes.end(), entry->dtype) == dtypes.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": tensor ", name, " must be ",
+                                                   absl::StrJoin(dtypes, " or "), ", but is ",
+                                                   entry->dtype));
+  }
+  if (entry->shape.size() != 2) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": tensor ", name, " must have two dimensions, but has ", entry->shape.size()));
+  }
+  return entry;
+}
+
+}  // namespace
+
+models::MicroBatch PublicBatch::Slice(int64_t begin, int64_t count) const {
+  models::MicroBatch batch{.tokens_BT = at::zeros({count, tokens}, at::kLong),
+                           .loss_mask_BT = at::zeros({count, tokens}, at::kFloat)};
+  for (int64_t row = 0; row < count; ++row) {
+    const int64_t example = begin + row;
+    batch.example_ids.push_back(example < examples ? example : -1);
+    if (example >= examples) continue;
+    std::copy_n(ids.data() + example * tokens, tokens,
+                batch.tokens_BT.data_ptr<int64_t>() + row * tokens);
+    float* mask = batch.loss_mask_BT.data_ptr<float>() + row * tokens;
+    for (int64_t t = 1; t < tokens; ++t) {
+      mask[t] = scored[example * (tokens - 1) + t - 1] != 0 ? 1.0f : 0.0f;
+    }
+  }
+  return batch;
+}
+
+absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path) {
+  if (IsPreparedDataset(path)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path,
+                     " is a prepared dataset, whose records may be private: this command "
+                     "writes losses and gradients of single examples and takes only batches "
+                     "made for it (safetensors with tokens and loss_mask)"));
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsReader> file, SafetensorsReader::Open(path));
+  ASSIGN_OR_RETURN(const SafetensorsEntry* tokens, FindMatrix(*file, path, "tokens", {"I64"}));
+  ASSIGN_OR_RETURN(const SafetensorsEntry* mask,
+                   FindMatrix(*file, path, "loss_mask", {"U8", "BOOL"}));
+  PublicBatch batch{.examples = tokens->shape[0], .tokens = tokens->shape[1]};
+  if (batch.tokens < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": tokens must have at least one column"));
+  }
+  if (mask->shape[0] != batch.examples || mask->shape[1] != batch.tokens - 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": loss_mask must have the shape [", batch.examples, ", ", batch.tokens - 1,
+        "] (one column fewer than tokens), but has [", absl::StrJoin(mask->shape, ", "), "]"));
+  }
+  for (const SafetensorsEntry& entry : file->header().entries) {
+    if (entry.name == "tokens" || entry.name == "loss_mask") continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": tensor ", entry.name, " is neither tokens nor loss_mask"));
+  }
+  batch.ids.resize(tokens->num_elements());
+  batch.scored.resize(mask->num_elements());
+  const absl::Span<const uint8_t> token_bytes = file->Bytes(*tokens);
+  if (!batch.ids.empty()) std::memcpy(batch.ids.data(), token_bytes.data(), token_bytes.size());
+  const absl::Span<const uint8_t> mask_bytes = file->Bytes(*mask);
+  std::copy(mask_bytes.begin(), mask_bytes.end(), batch.scored.begin());
+  if (std::any_of(batch.scored.begin(), batch.scored.end(), [](uint8_t m) { return m > 1; })) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": loss_mask must hold 0 and 1 only"));
+  }
+  return batch;
+}
+
+absl::Status CheckTokens(const PublicBatch& batch, int64_t vocabulary_size) {
+  for (const int64_t token : batch.ids) {
+    if (token >= 0 && token < vocabulary_size) continue;
+    return absl::InvalidArgumentError(absl::StrCat("tokens must be in [0, ", vocabulary_size,
+                                                   "), the model's vocabulary, but one is ",
+                                                   token));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace sotto::check
