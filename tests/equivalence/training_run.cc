@@ -17,6 +17,8 @@
 #include "common/dataset/token_file_writer.h"
 #include "common/layout/execution_schedule.h"
 #include "common/layout/memory.h"
+#include "common/layout/schedule_options.h"
+#include "common/layout/strategy.h"
 #include "common/spec/model_layout.h"
 #include "worker/comm/local_communicator.h"
 #include "worker/comm/solo_communicator.h"
@@ -26,6 +28,8 @@
 
 namespace sotto::equivalence {
 namespace {
+
+constexpr int kSlots = 2;  // gathered ones, and gradients
 
 // Records of 2 to max_length tokens; some with unscored ones.
 std::string WriteTokens(const std::string& path, const RunOptions& options) {
@@ -152,26 +156,41 @@ std::vector<double> ReadNumbers(const std::string& path) {
   return numbers;
 }
 
+layout::UnitMode ModeOf(const RunOptions& options) {
+  const layout::UnitMode mode = *layout::FindMode(options.mode);
+  return options.deferred_norms ? layout::WithDeferredNorms(mode) : mode;
+}
+
 void FillSharding(const RunOptions& options, v1::JobPlan* plan) {
+  const layout::Strategy strategy = *layout::FindStrategy(options.strategy);
+  const layout::RankGrid grid =
+      *layout::MakeRankGrid(strategy, options.world_size, options.shard_group_size);
   const layout::ModelDescription model = *spec::DescribeModel(plan->spec().model());
-  const layout::FlatLayout layout = *layout::FlatLayout::Create(model, options.world_size);
+  const layout::FlatLayout layout = *layout::FlatLayout::Create(model, grid.shards);
   v1::ShardingPlan& sharding = *plan->mutable_sharding();
   sharding.set_world_size(options.world_size);
+  v1::Strategy message;
+  SOTTO_CHECK(v1::Strategy_Parse(options.strategy, &message));
+  sharding.set_strategy(message);
+  sharding.set_shard_group_size(grid.shards);
+  sharding.set_replicas(grid.replicas);
   sharding.set_threads_per_rank(options.threads_per_rank);
-  sharding.set_gathered_slots(2);
-  sharding.set_gradient_slots(2);
+  sharding.set_gathered_slots(kSlots);
+  sharding.set_gradient_slots(kSlots);
   for (int unit = 0; unit < layout.num_units(); ++unit) {
     v1::UnitPlan& message = *sharding.add_units();
     message.set_name(model.units[unit].name);
     message.set_elements(layout.unit(unit).elements);
     message.set_padded_elements(layout.unit(unit).padded_elements);
   }
-  const layout::UnitMode mode = *layout::FindMode(options.mode);
+  const layout::UnitMode mode = ModeOf(options);
   *sharding.mutable_mode() = spec::ModeMessage(mode);
   sharding.set_mode_name(options.mode);
-  sharding.set_communicator_bytes(layout::CommunicatorBytes(layout));
-  sharding.set_schedule_hash(crypto::HexSha256(*layout::CanonicalScheduleText(
-      {.stages = model.stages, .kept = mode.kept, .gathered_slots = 2, .gradient_slots = 2})));
+  sharding.set_communicator_bytes(layout::CommunicatorBytes(layout, options.world_size));
+  const layout::ScheduleOptions schedule = layout::MakeScheduleOptions(
+      model,
+      {.mode = mode, .strategy = strategy, .gathered_slots = kSlots, .gradient_slots = kSlots});
+  sharding.set_schedule_hash(crypto::HexSha256(*layout::CanonicalScheduleText(schedule)));
 }
 
 void FillTraining(const RunOptions& options, v1::JobPlan* plan) {
@@ -209,6 +228,9 @@ v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
   gpt2.set_max_length(options.max_length);
   gpt2.set_untied_head(!options.tied_head);
   gpt2.set_init_stddev(0.1);
+  for (const std::string& pattern : options.frozen) {
+    plan.mutable_spec()->mutable_model()->mutable_adaptation()->add_frozen(pattern);
+  }
   plan.mutable_spec()->mutable_model()->set_init_seed(7);
   plan.mutable_spec()->mutable_privacy()->set_seed(options.seed);
   plan.mutable_spec()->mutable_train()->mutable_learning_rate()->set_peak(1e-3);

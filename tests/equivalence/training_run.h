@@ -13,6 +13,10 @@ namespace sotto::equivalence {
 struct RunOptions {
   int world_size = 1;
   std::string mode = "per_example";
+  bool deferred_norms = false;
+  std::string strategy = "FULL_SHARD";
+  int shard_group_size = 0;         // HYBRID_SHARD
+  std::vector<std::string> frozen;  // name patterns
   double noise_multiplier = 0;
   int64_t first_step = 0;  // of the grant; a checkpoint must lead there
   int64_t end_step = 10;
