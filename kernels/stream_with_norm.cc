@@ -13,4 +13,8 @@ double StreamWithNorm(absl::Span<const float> values, float* out) {
   return reference::SumOfSquares(values);
 }
 
+void FinishStreaming() {
+  if (cpu::HasAvx2()) cpu::FinishStreamingAvx2();
+}
+
 }  // namespace sotto::kernels

@@ -11,6 +11,9 @@ namespace sotto::kernels {
 // does not displace what is in cache (32-byte aligned destinations; others are stored as usual).
 double StreamWithNorm(absl::Span<const float> values, float* out);
 
+// Orders what this thread streamed before its later stores: call it before another thread may look.
+void FinishStreaming();
+
 }  // namespace sotto::kernels
 
 #endif  // SOTTO_KERNELS_STREAM_WITH_NORM_H_

@@ -51,6 +51,7 @@ TEST_P(VectorKernelsSizeTest, StreamsTheSameValuesAndSquares) {
     std::vector<float> out(size + 16, -1.0f);
     float* begin = out.data() + offset;
     EXPECT_EQ(StreamWithNorm(values, begin), SumOfSquares(values));
+    FinishStreaming();
     EXPECT_EQ(std::vector<float>(begin, begin + size), values);
     EXPECT_THAT(std::vector<float>(begin + size, out.data() + out.size()), Each(-1.0f));
   }

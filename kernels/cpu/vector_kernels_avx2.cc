@@ -159,10 +159,10 @@ double StreamWithNormAvx2(absl::Span<const float> values, float* out) {
   if (reinterpret_cast<uintptr_t>(out) % sizeof(__m256) != 0) {
     return SquareBlocks<Copy::kStore>(values, out);
   }
-  const double total = SquareBlocks<Copy::kStream>(values, out);
-  _mm_sfence();  // Other threads fold what was streamed.
-  return total;
+  return SquareBlocks<Copy::kStream>(values, out);
 }
+
+void FinishStreamingAvx2() { _mm_sfence(); }
 
 void FoldAvx2(const float* rows, int64_t row_stride, absl::Span<const float> coefficients,
               absl::Span<float> out) {

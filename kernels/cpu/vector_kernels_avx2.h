@@ -14,6 +14,7 @@ bool HasAvx2();
 // Contracts: kernels/<name>.h.
 double SumOfSquaresAvx2(absl::Span<const float> values);
 double StreamWithNormAvx2(absl::Span<const float> values, float* out);
+void FinishStreamingAvx2();
 void FoldAvx2(const float* rows, int64_t row_stride, absl::Span<const float> coefficients,
               absl::Span<float> out);
 float SoftmaxGradientAvx2(absl::Span<float> logits, int64_t target, float weight);

@@ -4,7 +4,6 @@
 
 #include "ATen/ops/addmm.h"
 #include "ATen/ops/mm.h"
-#include "kernels/sum_of_squares.h"
 #include "worker/nn/float32.h"
 #include "worker/nn/outer_product.h"
 #include "worker/nn/outer_product_norm.h"
@@ -82,12 +81,9 @@ void Linear::ExampleGrads(const SavedInput& saved, const at::Tensor& output_grad
                           absl::Span<const at::Tensor> slabs, const at::Tensor& norm_sq_B) const {
   const at::Tensor grads = Float32(output_grads);
   if (trains_weight()) {
-    double* norm_sq = norm_sq_B.data_ptr<double>();
     const at::Tensor inputs = Float32(saved.activations);
-    OuterProducts(output_first() ? grads : inputs, output_first() ? inputs : grads,
-                  slabs[options_.weight], [norm_sq](int64_t b, absl::Span<const float> values) {
-                    norm_sq[b] += kernels::SumOfSquares(values);
-                  });
+    OuterProductsWithNormSq(output_first() ? grads : inputs, output_first() ? inputs : grads,
+                            slabs[options_.weight], norm_sq_B);
   }
   if (trains_bias()) AddColumnSumNormSq(grads, slabs[options_.bias], norm_sq_B);
 }

@@ -6,17 +6,71 @@
 #include "ATen/Parallel.h"
 #include "ATen/ops/ones.h"
 #include "kernels/fold.h"
+#include "kernels/stream_with_norm.h"
 #include "kernels/sum_of_squares.h"
 #include "worker/nn/gemm.h"
 
 namespace sotto::nn {
 namespace {
 
-// One example's product, row-major out[L, R] = left^T right.
-void Product(const float* left, int64_t left_width, const float* right, int64_t right_width,
-             int64_t tokens, float* out) {
-  Gemm('N', 'T', right_width, left_width, tokens, right, right_width, left, left_width, out,
-       right_width);
+// Products of fewer elements stay in cache: 64 KiB.
+constexpr int64_t kLeastStreamed = int64_t{1} << 14;
+// A tile of a streamed product: 512 KiB of the second-level cache, beside its factors' columns, and
+// large enough for the product to run at full speed.
+constexpr int64_t kTileColumns = 1024;
+constexpr int64_t kTileElements = int64_t{1} << 17;
+
+// One example's factors, row-major.
+struct Factors {
+  const float* left;
+  int64_t left_width;
+  const float* right;
+  int64_t right_width;
+  int64_t tokens;
+};
+
+Factors ExampleFactors(const at::Tensor& left_BTL, const at::Tensor& right_BTR, int64_t b) {
+  return {.left = left_BTL.const_data_ptr<float>() + b * left_BTL.stride(0),
+          .left_width = left_BTL.size(2),
+          .right = right_BTR.const_data_ptr<float>() + b * right_BTR.stride(0),
+          .right_width = right_BTR.size(2),
+          .tokens = left_BTL.size(1)};
+}
+
+// Row-major out[rows, columns] = left[:, i..]^T right[:, j..].
+void Product(const Factors& f, int64_t i, int64_t rows, int64_t j, int64_t columns, float* out) {
+  Gemm('N', 'T', columns, rows, f.tokens, f.right + j, f.right_width, f.left + i, f.left_width, out,
+       columns);
+}
+
+double StreamTile(const float* tile, int64_t rows, int64_t columns, float* out,
+                  int64_t out_stride) {
+  const auto span = [tile](int64_t begin, int64_t size) {
+    return absl::MakeConstSpan(tile + begin, static_cast<size_t>(size));
+  };
+  if (columns == out_stride) return kernels::StreamWithNorm(span(0, rows * columns), out);
+  double norm_sq = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    norm_sq += kernels::StreamWithNorm(span(row * columns, columns), out + row * out_stride);
+  }
+  return norm_sq;
+}
+
+double StreamProduct(const Factors& f, std::vector<float>& tile, float* out) {
+  const int64_t columns = std::min(f.right_width, kTileColumns);
+  const int64_t rows = std::min(f.left_width, std::max<int64_t>(1, kTileElements / columns));
+  tile.resize(static_cast<size_t>(rows * columns));
+  double norm_sq = 0;
+  for (int64_t i = 0; i < f.left_width; i += rows) {
+    for (int64_t j = 0; j < f.right_width; j += columns) {
+      const int64_t tile_rows = std::min(rows, f.left_width - i);
+      const int64_t tile_columns = std::min(columns, f.right_width - j);
+      Product(f, i, tile_rows, j, tile_columns, tile.data());
+      norm_sq += StreamTile(tile.data(), tile_rows, tile_columns, out + i * f.right_width + j,
+                            f.right_width);
+    }
+  }
+  return norm_sq;
 }
 
 at::Tensor Flat(const at::Tensor& values_BTR) {
@@ -36,11 +90,33 @@ void OuterProducts(const at::Tensor& left_BTL, const at::Tensor& right_BTR,
   at::parallel_for(0, left.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       float* out = products + b * stride;
-      Product(left.const_data_ptr<float>() + b * left.stride(0), left.size(2),
-              right.const_data_ptr<float>() + b * right.stride(0), right.size(2), left.size(1),
-              out);
+      const Factors f = ExampleFactors(left, right, b);
+      Product(f, 0, f.left_width, 0, f.right_width, out);
       visit(b, absl::MakeConstSpan(out, static_cast<size_t>(elements)));
     }
+  });
+}
+
+void OuterProductsWithNormSq(const at::Tensor& left_BTL, const at::Tensor& right_BTR,
+                             const at::Tensor& products_BE, const at::Tensor& norm_sq_B) {
+  double* norm_sq = norm_sq_B.data_ptr<double>();
+  if (left_BTL.size(2) * right_BTR.size(2) < kLeastStreamed) {
+    OuterProducts(left_BTL, right_BTR, products_BE,
+                  [norm_sq](int64_t b, absl::Span<const float> values) {
+                    norm_sq[b] += kernels::SumOfSquares(values);
+                  });
+    return;
+  }
+  const at::Tensor left = left_BTL.contiguous();
+  const at::Tensor right = right_BTR.contiguous();
+  float* products = products_BE.data_ptr<float>();
+  at::parallel_for(0, left.size(0), 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> tile;
+    for (int64_t b = begin; b < end; ++b) {
+      norm_sq[b] +=
+          StreamProduct(ExampleFactors(left, right, b), tile, products + b * products_BE.stride(0));
+    }
+    kernels::FinishStreaming();
   });
 }
 

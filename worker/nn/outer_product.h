@@ -14,11 +14,15 @@ namespace sotto::nn {
 // order of additions does not depend on B.
 
 // Overwrites the rows of products_BE (E = L * R; rows may be far apart) with M_b.
-// `visit(b, values)` is called for each finished example by the thread that made it, while it is in
-// cache.
+// `visit(b, values)` is called for each finished example by the thread that made it.
 void OuterProducts(const at::Tensor& left_BTL, const at::Tensor& right_BTR,
                    const at::Tensor& products_BE,
                    absl::FunctionRef<void(int64_t b, absl::Span<const float> values)> visit);
+
+// The same, and adds ||M_b||^2 to norm_sq_B (float64). A large product is formed in tiles that stay
+// in cache until their squares are summed, and is stored past the caches.
+void OuterProductsWithNormSq(const at::Tensor& left_BTL, const at::Tensor& right_BTR,
+                             const at::Tensor& products_BE, const at::Tensor& norm_sq_B);
 
 // Adds ||sum_t values[b, t]||^2 to norm_sq_B; when `sums_BR` is defined (rows may be far apart),
 // the sums are written there.

@@ -43,7 +43,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, OuterProductTest,
                          ::testing::Values(Shape{3, 7, 64, 96}, Shape{2, 300, 1024, 1024},
                                            Shape{3, 200, 17, 31}, Shape{2, 900, 500, 700},
                                            Shape{1, 1, 1, 1}, Shape{2, 1, 33, 5},
-                                           Shape{5, 128, 300, 300}, Shape{0, 4, 3, 3}));
+                                           Shape{5, 128, 300, 300}, Shape{2, 64, 200, 1500},
+                                           Shape{0, 4, 3, 3}));
 
 constexpr NormForm kForms[] = {NormForm::kGram, NormForm::kTiled, NormForm::kFromGradient};
 
@@ -94,6 +95,24 @@ TEST_P(OuterProductTest, ProductsEqualFloat64AndAreVisitedOnce) {
   EXPECT_LE(products.to(at::kDouble).sub(expected).norm().item<double>(),
             1e-5 * expected.norm().item<double>());
   for (int count : visits) EXPECT_EQ(count, 1);
+}
+
+TEST_P(OuterProductTest, ProductsComeWithTheirNorms) {
+  const Shape& s = GetParam();
+  const int64_t elements = s.left * s.right;
+  const at::Tensor slab = at::full({s.examples, elements + 16}, 7.0f);
+  const at::Tensor norm_sq = at::ones({s.examples}, at::kDouble);
+  OuterProductsWithNormSq(left_, right_, slab, norm_sq);
+  const at::Tensor expected = Products64(left_, right_);
+  const at::Tensor products =
+      slab.narrow(1, 0, elements).reshape({s.examples, s.left, s.right}).to(at::kDouble);
+  EXPECT_LE(products.sub(expected).norm().item<double>(), 1e-5 * expected.norm().item<double>());
+  EXPECT_TRUE(slab.narrow(1, elements, 16).eq(7.0f).all().item<bool>());
+  const at::Tensor expected_sq = NormSq64(expected);
+  for (int64_t b = 0; b < s.examples; ++b) {
+    EXPECT_NEAR(norm_sq[b].item<double>() - 1, expected_sq[b].item<double>(),
+                1e-5 * expected_sq[b].item<double>());
+  }
 }
 
 TEST_P(OuterProductTest, ScaledSumsAreAddedToWhatIsThere) {
