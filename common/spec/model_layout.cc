@@ -65,12 +65,22 @@ v1::UnitMode ModeMessage(const layout::UnitMode& mode) {
 }
 
 absl::StatusOr<layout::UnitMode> ModeOf(const v1::UnitMode& message) {
-  for (const layout::NamedMode& named : layout::kGradientModes) {
-    for (const layout::UnitMode& mode : {named.mode, layout::WithDeferredNorms(named.mode)}) {
-      const v1::UnitMode entry = ModeMessage(mode);
-      if (entry.norm() == message.norm() && entry.when() == message.when() &&
-          entry.kept() == message.kept()) {
-        return mode;
+  for (layout::Norm norm : {layout::Norm::kNone, layout::Norm::kGram, layout::Norm::kTiled,
+                            layout::Norm::kFromGradient}) {
+    for (layout::When when : {layout::When::kNever, layout::When::kInLayer,
+                              layout::When::kAfterLayer, layout::When::kAfterBackward}) {
+      for (layout::Kept kept : {layout::Kept::kNothing, layout::Kept::kActivations,
+                                layout::Kept::kOutputGrads, layout::Kept::kExampleGrads}) {
+        const layout::UnitMode mode{norm, when, kept};
+        const bool clips = norm != layout::Norm::kNone;
+        if (clips != (when != layout::When::kNever) || clips != (kept != layout::Kept::kNothing)) {
+          continue;
+        }
+        const v1::UnitMode entry = ModeMessage(mode);
+        if (entry.norm() == message.norm() && entry.when() == message.when() &&
+            entry.kept() == message.kept()) {
+          return mode;
+        }
       }
     }
   }

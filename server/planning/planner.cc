@@ -4,13 +4,18 @@
 #include <cmath>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/layout/execution_schedule.h"
-#include "server/accounting/epsilon_curve.h"
+#include "common/spec/device_profile_message.h"
+#include "server/accounting/adjacency.h"
+#include "server/accounting/job_epsilon.h"
 #include "server/planning/defaults.h"
+#include "server/planning/device_profiles.h"
+#include "server/planning/model_facts.h"
 #include "server/planning/privacy_planner.h"
 #include "server/planning/rules.h"
 #include "server/planning/sharding_planner.h"
@@ -42,7 +47,20 @@ v1::TrainPlan TrainPlanOf(const v1::JobSpec& spec, const PlacedJob& placed, int6
   plan.set_checkpoint_keep(spec.checkpoint().keep());
   plan.set_steps_per_grant(kFirstGrantSteps);
   plan.set_parameters(placed.parameters);
+  plan.set_estimated_seconds(placed.seconds_per_step * static_cast<double>(steps));
   return plan;
+}
+
+// What the second moment is kept above once the noise's variance is taken out: given, or a share of
+// that variance at the first step. Without noise there is nothing to take out.
+double OptimizerFloor(const v1::JobSpec& spec, const v1::PrivacyPlan& privacy) {
+  const v1::AdamwSpec& adamw = spec.train().optimizer().adamw();
+  if (!adamw.has_noise_correction()) return 0;
+  if (adamw.noise_correction().has_floor()) return adamw.noise_correction().floor();
+  constexpr double kShare = 0.01;
+  const double stddev = privacy.gradient_noise_multiplier() * privacy.sensitivity_factor() *
+                        privacy.clip_norm() / spec.train().expected_batch_size();
+  return kShare * stddev * stddev;
 }
 
 void AddPrivacyNotes(v1::JobPlan& plan) {
@@ -60,6 +78,20 @@ void AddPrivacyNotes(v1::JobPlan& plan) {
                         "record and keep it.",
                         privacy.delta()));
   }
+  if (privacy.sampler().kind() == v1::SamplerPlan::SHUFFLED) {
+    plan.add_notes(
+        absl::StrFormat("WARNING: shuffled batches are not amplified by sampling: each epoch of %d "
+                        "steps costs what a step on the whole data does. Poisson batches promise "
+                        "the same with far less noise.",
+                        privacy.sampler().steps_per_epoch()));
+  }
+  if (privacy.adjacency() != accounting::kAddOrRemoveOne) {
+    plan.add_notes(privacy.adjacency() == accounting::kReplaceOne
+                       ? "Adjacency replace_one: the promise is about one record becoming another; "
+                         "the noise is twice as large for it."
+                       : "Adjacency zero_out: the promise is about what one record says, not about "
+                         "whether there is one.");
+  }
   const absl::StatusOr<CrashCost> crash = CostOfCrash(plan);
   if (crash.ok() && plan.spec().privacy().crash_reserve() == 0) {
     plan.add_notes(absl::StrFormat(
@@ -69,8 +101,24 @@ void AddPrivacyNotes(v1::JobPlan& plan) {
   }
 }
 
-void AddNotes(bool memory_decided, v1::JobPlan& plan) {
+void AddModeNotes(const HostFacts& host, v1::JobPlan& plan) {
+  const v1::ShardingPlan& sharding = plan.sharding();
+  int own_gradients = 0;
+  for (const v1::LayerPlan& layer : sharding.layers()) own_gradients += !layer.note().empty();
+  if (own_gradients > 0) {
+    plan.add_notes(absl::StrCat(own_gradients,
+                                " layers have no fast norm rule: their examples' gradients are "
+                                "formed one by one."));
+  }
+  if (!ProfileFor(host.device_profiles, sharding.threads_per_rank()).measured) {
+    plan.add_notes(absl::StrCat("No worker has measured ", sharding.threads_per_rank(),
+                                " threads yet: times are those of a typical host."));
+  }
+}
+
+void AddNotes(const HostFacts& host, bool memory_decided, v1::JobPlan& plan) {
   AddPrivacyNotes(plan);
+  AddModeNotes(host, plan);
   if (memory_decided) {
     plan.add_notes(absl::StrCat("micro_batch_size ", plan.train().micro_batch_size(),
                                 " is what the memory limit allows."));
@@ -81,9 +129,9 @@ void AddNotes(bool memory_decided, v1::JobPlan& plan) {
                                 " is more than 2% of the steps (", every,
                                 "): a crash costs more steps."));
   }
-  if (plan.dataset().max_length() > plan.spec().model().gpt2().max_length()) {
-    plan.add_notes(absl::StrCat("Records longer than ", plan.spec().model().gpt2().max_length(),
-                                " tokens are truncated."));
+  const int32_t max_length = MaxLengthOf(plan.spec().model());
+  if (plan.dataset().max_length() > max_length) {
+    plan.add_notes(absl::StrCat("Records longer than ", max_length, " tokens are truncated."));
   }
 }
 
@@ -105,8 +153,11 @@ absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts
   std::optional<PlacedJob> placed;
   if (!rules.IsBroken("model") && !rules.IsBroken("data.lengths") && !rules.IsBroken("workers") &&
       !rules.IsBroken("gradient") && !rules.IsBroken("train.micro_batch_size") &&
-      !rules.IsBroken("train.expected_batch_size")) {
+      filled.train().expected_batch_size() > 0) {
     placed = PlaceJob(filled, host, rules);
+  }
+  if (privacy.has_value() && placed.has_value()) {
+    PlanUnitThresholds(filled, placed->sharding, rules, *privacy);
   }
   if (privacy.has_value() && !spec.train().has_steps()) {
     rules.Require(filled.train().learning_rate().warmup_steps() <= privacy->planned_steps(),
@@ -133,7 +184,9 @@ absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts
   *plan.mutable_privacy() = *std::move(privacy);
   *plan.mutable_sharding() = std::move(placed->sharding);
   *plan.mutable_memory() = std::move(placed->memory);
-  AddNotes(placed->memory_decided, plan);
+  plan.mutable_train()->set_optimizer_floor(OptimizerFloor(plan.spec(), plan.privacy()));
+  *plan.mutable_device_profile() = spec::ProfileMessage(placed->profile);
+  AddNotes(host, placed->memory_decided, plan);
   return plan;
 }
 
@@ -151,12 +204,23 @@ absl::StatusOr<CrashCost> CostOfCrash(const v1::JobPlan& plan) {
   cost.steps =
       std::min(plan.train().steps(), every + kOutstandingGrants * std::max<int64_t>(1, every / 2));
   if (privacy.not_private()) return cost;
-  ASSIGN_OR_RETURN(
-      const accounting::EpsilonCurve curve,
-      accounting::EpsilonCurve::Create({privacy.sampling_rate(), privacy.noise_multiplier()},
-                                       privacy.planned_steps(), privacy.accounting_delta()));
-  cost.epsilon = curve.At(privacy.planned_steps() + cost.steps).epsilon -
-                 curve.At(privacy.planned_steps()).epsilon;
+  accounting::JobMechanism mechanism{.sampling_rate = privacy.sampling_rate(),
+                                     .steps_per_epoch = privacy.sampler().steps_per_epoch(),
+                                     .planned_steps = privacy.planned_steps(),
+                                     .delta = privacy.accounting_delta()};
+  for (const v1::NoiseSegment& segment : privacy.segments()) {
+    mechanism.first_steps.push_back(segment.first_step());
+    mechanism.noise_multipliers.push_back(segment.noise_multiplier());
+  }
+  ASSIGN_OR_RETURN(const accounting::JobEpsilon planned, accounting::JobEpsilon::Create(mechanism));
+  // At the end of the job: the noise may have changed by then, and its last value counts.
+  const int64_t end = privacy.planned_steps();
+  std::vector<int64_t> counts = planned.compositions().Count(0, end, 0);
+  const double without = planned.At(counts);
+  const std::vector<int64_t> again =
+      planned.compositions().Count(end - std::min(end, cost.steps), end, end);
+  for (size_t i = 0; i < counts.size(); ++i) counts[i] += again[i];
+  cost.epsilon = planned.At(counts) - without;
   return cost;
 }
 

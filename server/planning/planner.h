@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/layout/device_profile.h"
 #include "common/spec/violation.h"
 #include "proto/sotto/v1/plan.pb.h"
 #include "proto/sotto/v1/spec.pb.h"
@@ -18,6 +20,8 @@ struct HostFacts {
   int cores = 1;                   // shared by the ranks of a job
   int64_t memory_bytes = 0;        // of the host
   int64_t communicator_bytes = 0;  // largest memfd; 0: no limit but memory_bytes
+  // What workers reported, one for each number of threads; none: a typical host's is assumed.
+  std::vector<layout::DeviceProfile> device_profiles;
 };
 
 struct PlanOptions {
@@ -28,13 +32,15 @@ struct PlanOptions {
 // the job can run. Pure: the same arguments give the same plan, byte for byte.
 //
 // Private jobs: sigma is calibrated so that `train.steps` steps cost at most privacy.epsilon at
-// 0.99 delta; or steps are solved when both epsilon and noise_multiplier are given and steps are
-// not; or epsilon is computed for a given noise_multiplier and steps. Whether the dataset's budget
-// still holds the charge is the ledger's to say.
+// 0.99 delta, under the dataset's adjacency, the sampler and the noise schedule; or steps are
+// solved when both epsilon and noise_multiplier are given and steps are not; or epsilon is computed
+// for a given noise_multiplier and steps. Whether the dataset's budget still holds the charge is
+// the ledger's to say.
 //
 // INVALID_ARGUMENT with every broken rule as spec::Violation (spec::ViolationsOf): fields out of
 // range, unreachable epsilon, a model or batch that fits no memory, more workers than slots,
-// not-private jobs on data with a budget without `data_steward`.
+// not-private jobs on data with a budget without `data_steward`, samplers that the dataset's
+// adjacency does not allow. A `dataset` without a name is none: everything else is checked still.
 absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts& dataset,
                                  const HostFacts& host, const PlanOptions& options = {});
 

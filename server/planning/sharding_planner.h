@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "common/layout/device_profile.h"
 #include "common/layout/execution_schedule.h"
 #include "proto/sotto/v1/plan.pb.h"
 #include "proto/sotto/v1/spec.pb.h"
@@ -16,15 +17,19 @@ namespace sotto::planning {
 struct PlacedJob {
   v1::ShardingPlan sharding;
   v1::MemoryPlan memory;
-  int64_t parameters = 0;  // scalars
+  layout::DeviceProfile profile;  // what predictions rest on
+  int64_t parameters = 0;         // scalars
+  int64_t trained_parameters = 0;
   int32_t micro_batch_size = 0;
   bool memory_decided = false;  // a larger micro-batch would have been picked, but did not fit
+  double seconds_per_step = 0;  // predicted, at the longest length
 };
 
 // Needs a spec with defaults whose model, data.lengths, workers, gradient and
 // train.micro_batch_size break no rule. An unset micro-batch size becomes the largest that fits the
-// memory limit, at most what about 2048 tokens hold. Nothing, with the reason in `rules`, when the
-// job fits no memory.
+// memory limit, at most what about 2048 tokens hold; the mode `auto` is resolved for every layer.
+// Nothing, with the reason in `rules`, when the job fits no memory, a layer mixes examples, or
+// nothing is left to train.
 std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host, Rules& rules);
 
 // The schedule's options of a plan, as its workers build them.

@@ -9,8 +9,11 @@
 
 namespace sotto::planning {
 
+// The rule that a dataset's name breaks when `dataset` has no name: it is not registered.
+inline constexpr char kUnknownDataset[] = "must be a registered dataset";
+
 // Checks the spec as submitted. Limits that nothing else needs (width, layers, ...) keep byte
-// counts inside 64 bits. With an unset data.dataset, `dataset` is not looked at.
+// counts inside 64 bits. A `dataset` without a name is none: what depends on it is not looked at.
 void CheckSpec(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, const HostFacts& host,
                const PlanOptions& options, Rules& rules);
 

@@ -1,0 +1,35 @@
+#include "server/planning/model_facts.h"
+
+#include "server/accounting/adjacency.h"
+
+namespace sotto::planning {
+
+absl::string_view FamilyOf(const v1::ModelSpec& model) {
+  if (model.has_gpt2()) return "gpt2";
+  if (model.has_llama()) return "llama";
+  if (model.has_encoder()) return "encoder";
+  return "";
+}
+
+int32_t MaxLengthOf(const v1::ModelSpec& model) {
+  if (model.has_llama()) return model.llama().max_length();
+  if (model.has_encoder()) return model.encoder().max_length();
+  return model.gpt2().max_length();
+}
+
+int32_t VocabularyOf(const v1::ModelSpec& model) {
+  if (model.has_llama()) return model.llama().vocabulary_size();
+  if (model.has_encoder()) return model.encoder().vocabulary_size();
+  return model.gpt2().vocabulary_size();
+}
+
+int32_t OutputsOf(const v1::ModelSpec& model) {
+  return model.has_encoder() ? model.encoder().classes() : VocabularyOf(model);
+}
+
+std::string AdjacencyOf(const v1::DatasetFacts& dataset) {
+  return std::string(dataset.adjacency().empty() ? accounting::kAddOrRemoveOne
+                                                 : absl::string_view(dataset.adjacency()));
+}
+
+}  // namespace sotto::planning

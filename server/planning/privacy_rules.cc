@@ -1,0 +1,231 @@
+#include "server/planning/privacy_rules.h"
+
+#include <cmath>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "server/accounting/adjacency.h"
+#include "server/planning/model_facts.h"
+#include "server/planning/noise_schedule.h"
+#include "server/planning/value_checks.h"
+
+namespace sotto::planning {
+namespace {
+
+void CheckMetrics(const v1::MetricsPrivacySpec& metrics, Rules& rules) {
+  SOTTO_REQUIRE_POSITIVE(rules, metrics, max_loss, "privacy.metrics.max_loss");
+  SOTTO_REQUIRE_POSITIVE(rules, metrics, loss_multiplier, "privacy.metrics.loss_multiplier");
+  SOTTO_REQUIRE_POSITIVE(rules, metrics, clip_fraction_multiplier,
+                         "privacy.metrics.clip_fraction_multiplier");
+}
+
+void CheckPrivate(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
+                  Rules& rules) {
+  const v1::PrivacySpec& privacy = spec.privacy();
+  const int given =
+      privacy.has_epsilon() + privacy.has_noise_multiplier() + spec.train().has_steps();
+  rules.Require(given == 2, "privacy",
+                "needs two of epsilon, noise_multiplier and train.steps; the third follows",
+                absl::StrCat(given, " of them"));
+  SOTTO_REQUIRE_POSITIVE(rules, privacy, epsilon, "privacy.epsilon");
+  SOTTO_REQUIRE_POSITIVE(rules, privacy, noise_multiplier, "privacy.noise_multiplier");
+  rules.Require(!privacy.has_delta() || (privacy.delta() > 0 && privacy.delta() < 1),
+                "privacy.delta", "must be in (0, 1)", privacy.delta());
+  if (dataset_known) {
+    rules.Require(privacy.has_delta() || dataset.budgeted(), "privacy.delta",
+                  "must be given: the dataset has no budget to take it from", "");
+  }
+  rules.Require(!privacy.has_crash_reserve() ||
+                    (privacy.crash_reserve() >= 0 && privacy.crash_reserve() <= 1),
+                "privacy.crash_reserve", "must be in [0, 1]", privacy.crash_reserve());
+  rules.Require(!privacy.has_seed(), "privacy.seed", "must not be given to a private job",
+                privacy.seed());
+  rules.Require(!privacy.has_fixed_noise_multiplier(), "privacy.fixed_noise_multiplier",
+                "must not be given to a private job", privacy.fixed_noise_multiplier());
+}
+
+void CheckNotPrivate(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
+                     const PlanOptions& options, Rules& rules) {
+  const v1::PrivacySpec& privacy = spec.privacy();
+  constexpr char kNotWithNotPrivate[] = "must not be given to a job that is not private";
+  rules.Require(!privacy.has_epsilon(), "privacy.epsilon", kNotWithNotPrivate, privacy.epsilon());
+  rules.Require(!privacy.has_noise_multiplier(), "privacy.noise_multiplier",
+                "must not be given to a job that is not private (fixed_noise_multiplier may)",
+                privacy.noise_multiplier());
+  rules.Require(!privacy.has_delta(), "privacy.delta", kNotWithNotPrivate, privacy.delta());
+  rules.Require(!privacy.has_crash_reserve(), "privacy.crash_reserve", kNotWithNotPrivate,
+                privacy.crash_reserve());
+  SOTTO_REQUIRE_NON_NEGATIVE(rules, privacy, fixed_noise_multiplier,
+                             "privacy.fixed_noise_multiplier");
+  rules.Require(spec.train().has_steps(), "train.steps", "must be given", "");
+  if (dataset_known) {
+    rules.Require(
+        !dataset.budgeted() || options.data_steward, "privacy.not_private",
+        absl::StrCat("needs a data steward: dataset ", dataset.name(), " has a privacy budget"),
+        "true");
+  }
+}
+
+void CheckPerUnit(const v1::PrivacySpec& privacy, Rules& rules) {
+  double square_sum = 0;
+  bool positive = true;
+  const v1::PerUnitClipping& per_unit = privacy.clipping().per_unit();
+  for (int i = 0; i < per_unit.thresholds_size(); ++i) {
+    const double threshold = per_unit.thresholds(i);
+    positive &= rules.Require(IsPositive(threshold),
+                              absl::StrCat("privacy.clipping.per_unit.thresholds[", i, "]"),
+                              "must be finite and positive", threshold);
+    square_sum += threshold * threshold;
+  }
+  if (per_unit.thresholds_size() == 0 || !positive || !privacy.has_clip_norm()) return;
+  constexpr double kTypedDigits = 1e-4;  // thresholds are written with a few digits
+  const double norm = std::sqrt(square_sum);
+  rules.Require(std::abs(norm / privacy.clip_norm() - 1) <= kTypedDigits,
+                "privacy.clipping.per_unit.thresholds",
+                absl::StrCat("must have squares that add up to the square of clip_norm ",
+                             privacy.clip_norm(), " (or leave clip_norm out)"),
+                absl::StrCat("a norm of ", norm));
+}
+
+void CheckAdaptive(const v1::PrivacySpec& privacy, Rules& rules) {
+  const v1::AdaptiveClipping& adaptive = privacy.clipping().adaptive();
+  rules.Require(!adaptive.has_target_quantile() ||
+                    (adaptive.target_quantile() > 0 && adaptive.target_quantile() < 1),
+                "privacy.clipping.adaptive.target_quantile", "must be in (0, 1)",
+                adaptive.target_quantile());
+  SOTTO_REQUIRE_POSITIVE(rules, adaptive, learning_rate, "privacy.clipping.adaptive.learning_rate");
+  SOTTO_REQUIRE_POSITIVE(rules, adaptive, minimum, "privacy.clipping.adaptive.minimum");
+  SOTTO_REQUIRE_POSITIVE(rules, adaptive, maximum, "privacy.clipping.adaptive.maximum");
+  const double first = privacy.has_clip_norm() ? privacy.clip_norm() : 1;
+  rules.Require(
+      !adaptive.has_minimum() || !(adaptive.minimum() > first), "privacy.clipping.adaptive.minimum",
+      absl::StrCat("must be at most clip_norm ", first, ", where C begins"), adaptive.minimum());
+  rules.Require(
+      !adaptive.has_maximum() || !(adaptive.maximum() < first), "privacy.clipping.adaptive.maximum",
+      absl::StrCat("must be at least clip_norm ", first, ", where C begins"), adaptive.maximum());
+  rules.Require(!privacy.has_clip_schedule() || privacy.clip_schedule().has_constant() ||
+                    privacy.clip_schedule().kind_case() == v1::ScheduleSpec::KIND_NOT_SET,
+                "privacy.clip_schedule", "excludes clipping.adaptive: one of them changes C", "");
+}
+
+void CheckClipping(const v1::PrivacySpec& privacy, Rules& rules) {
+  const v1::ClippingSpec& clipping = privacy.clipping();
+  SOTTO_REQUIRE_POSITIVE(rules, privacy, clip_norm, "privacy.clip_norm");
+  if (clipping.has_per_unit()) CheckPerUnit(privacy, rules);
+  if (clipping.has_automatic()) {
+    SOTTO_REQUIRE_POSITIVE(rules, clipping.automatic(), gamma, "privacy.clipping.automatic.gamma");
+  }
+  if (clipping.has_adaptive()) CheckAdaptive(privacy, rules);
+}
+
+void CheckFinalFraction(bool given, double fraction, const std::string& field, Rules& rules) {
+  rules.Require(given && fraction >= 1 / kLargestFactor && fraction <= kLargestFactor, field,
+                "must be given, and in [1e-6, 1e6]", given ? absl::StrCat(fraction) : "");
+}
+
+void CheckStairs(const v1::StepDecay& step, const v1::TrainSpec& train, const std::string& field,
+                 Rules& rules) {
+  const bool every = rules.Require(step.every_steps() >= 1, absl::StrCat(field, ".every_steps"),
+                                   "must be given and at least 1", step.every_steps());
+  const bool factor = rules.Require(IsPositive(step.factor()), absl::StrCat(field, ".factor"),
+                                    "must be given, finite and positive", step.factor());
+  if (!every || !factor || !train.has_steps() || train.steps() < 1) return;
+  const double changes = static_cast<double>((train.steps() - 1) / step.every_steps());
+  rules.Require(std::abs(changes * std::log(step.factor())) <= std::log(kLargestFactor),
+                absl::StrCat(field, ".factor"),
+                "must keep the schedule within 1e-6 and 1e6 of its first value", step.factor());
+}
+
+void CheckSchedule(const v1::ScheduleSpec& schedule, const v1::TrainSpec& train,
+                   const std::string& field, Rules& rules) {
+  if (schedule.has_linear()) {
+    CheckFinalFraction(schedule.linear().has_final_fraction(), schedule.linear().final_fraction(),
+                       absl::StrCat(field, ".linear.final_fraction"), rules);
+  }
+  if (schedule.has_cosine()) {
+    CheckFinalFraction(schedule.cosine().has_final_fraction(), schedule.cosine().final_fraction(),
+                       absl::StrCat(field, ".cosine.final_fraction"), rules);
+  }
+  if (schedule.has_step()) {
+    CheckStairs(schedule.step(), train, absl::StrCat(field, ".step"), rules);
+  }
+}
+
+// Each piece is a mechanism of its own to the accountant and the ledger.
+void CheckNoiseStairs(const v1::JobSpec& spec, Rules& rules) {
+  const v1::ScheduleSpec& schedule = spec.privacy().noise_schedule();
+  if (!schedule.has_step() || schedule.step().every_steps() < 1 || !spec.train().has_steps()) {
+    return;
+  }
+  const int64_t stairs = CountStairs(schedule, spec.train().steps());
+  rules.Require(stairs <= kMostPieces, "privacy.noise_schedule.step.every_steps",
+                absl::StrCat("must change the noise at most ", kMostPieces - 1, " times in ",
+                             spec.train().steps(), " steps"),
+                schedule.step().every_steps());
+}
+
+void CheckShuffled(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
+                   Rules& rules) {
+  const v1::TrainSpec& train = spec.train();
+  if (dataset_known && !spec.privacy().not_private()) {
+    rules.Require(AdjacencyOf(dataset) != accounting::kAddOrRemoveOne, "data.sampler.shuffled",
+                  "cannot be accounted under add_or_remove_one, where a record more or less moves "
+                  "others to other batches: use poisson, or register the data with adjacency "
+                  "zero_out or replace_one",
+                  AdjacencyOf(dataset));
+  }
+  const double places = train.expected_batch_size();
+  if (!IsPositive(places)) return;
+  if (!rules.Require(places >= 1 && places == std::floor(places), "train.expected_batch_size",
+                     "must be a whole number with data.sampler.shuffled", places)) {
+    return;
+  }
+  const v1::ScheduleSpec& noise = spec.privacy().noise_schedule();
+  if (!dataset_known || dataset.max_records() < 1 || !noise.has_step()) return;
+  const auto whole = static_cast<int64_t>(places);
+  const int64_t epoch = (dataset.max_records() + whole - 1) / whole;
+  rules.Require(
+      noise.step().every_steps() % epoch == 0, "privacy.noise_schedule.step.every_steps",
+      absl::StrCat("must be whole epochs of ", epoch, " steps with data.sampler.shuffled"),
+      noise.step().every_steps());
+}
+
+}  // namespace
+
+void CheckSampler(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
+                  Rules& rules) {
+  const v1::SamplerSpec& sampler = spec.data().sampler();
+  if (sampler.has_shuffled()) return CheckShuffled(spec, dataset, dataset_known, rules);
+  if (!dataset_known) return;
+  if (sampler.has_full_batch()) {
+    const auto all = static_cast<double>(dataset.max_records());
+    rules.Require(
+        !spec.train().has_expected_batch_size() || spec.train().expected_batch_size() == all,
+        "train.expected_batch_size",
+        absl::StrCat("must be the dataset's max_records ", dataset.max_records(),
+                     " with data.sampler.full_batch, or left out"),
+        spec.train().expected_batch_size());
+    return;
+  }
+  rules.Require(spec.privacy().not_private() || AdjacencyOf(dataset) != accounting::kReplaceOne,
+                "data.sampler.poisson",
+                "is not accounted under replace_one: use shuffled or full_batch, or register the "
+                "data with adjacency add_or_remove_one or zero_out",
+                AdjacencyOf(dataset));
+}
+
+void CheckPrivacy(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
+                  const PlanOptions& options, Rules& rules) {
+  CheckMetrics(spec.privacy().metrics(), rules);
+  CheckClipping(spec.privacy(), rules);
+  CheckSchedule(spec.privacy().clip_schedule(), spec.train(), "privacy.clip_schedule", rules);
+  CheckSchedule(spec.privacy().noise_schedule(), spec.train(), "privacy.noise_schedule", rules);
+  CheckNoiseStairs(spec, rules);
+  if (spec.privacy().not_private()) {
+    CheckNotPrivate(spec, dataset, dataset_known, options, rules);
+  } else {
+    CheckPrivate(spec, dataset, dataset_known, rules);
+  }
+}
+
+}  // namespace sotto::planning
