@@ -2,15 +2,15 @@
 
 #include <utility>
 
-#include "common/base/schedule.h"
 #include "worker/optim/adamw.h"
 #include "worker/optim/sgd.h"
+#include "worker/plan_schedule.h"
 
 namespace sotto {
 namespace {
 
-std::vector<optim::ParameterShard> ShardsOf(fsdp::ShardedParameters& parameters) {
-  const int rank = parameters.communicator().rank();
+std::vector<optim::ParameterShard> ShardsOf(const fsdp::ShardedParameters& parameters) {
+  const int rank = parameters.shard_rank();
   std::vector<optim::ParameterShard> shards;
   for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
     optim::ParameterShard shard{.values = parameters.MasterShard(unit)};
@@ -25,8 +25,9 @@ std::vector<optim::ParameterShard> ShardsOf(fsdp::ShardedParameters& parameters)
 
 }  // namespace
 
-std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::OptimizerSpec& spec,
+std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::JobPlan& plan,
                                                 fsdp::ShardedParameters& parameters) {
+  const v1::OptimizerSpec& spec = plan.spec().train().optimizer();
   std::vector<optim::ParameterShard> shards = ShardsOf(parameters);
   if (spec.has_sgd()) {
     return std::make_unique<optim::Sgd>(
@@ -44,13 +45,9 @@ std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::OptimizerSpec& spec,
 
 optim::LearningRateSchedule::Options LearningRateOptions(const v1::JobPlan& plan) {
   const v1::LearningRateSpec& spec = plan.spec().train().learning_rate();
-  Schedule decay;
-  decay.total_steps = plan.train().steps() - spec.warmup_steps();
-  if (spec.has_cosine()) {
-    decay.shape = Schedule::Shape::kCosine;
-    decay.final_fraction = spec.cosine().final_fraction();
-  }
-  return {.peak = spec.peak(), .warmup_steps = spec.warmup_steps(), .decay = decay};
+  return {.peak = spec.peak(),
+          .warmup_steps = spec.warmup_steps(),
+          .decay = ScheduleOf(spec, plan.train().steps() - spec.warmup_steps())};
 }
 
 }  // namespace sotto

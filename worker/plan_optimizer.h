@@ -13,7 +13,7 @@
 namespace sotto {
 
 // Over this rank's master shards, whose storage it shares.
-std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::OptimizerSpec& spec,
+std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::JobPlan& plan,
                                                 fsdp::ShardedParameters& parameters);
 
 optim::LearningRateSchedule::Options LearningRateOptions(const v1::JobPlan& plan);

@@ -88,21 +88,24 @@ absl::StatusOr<std::unique_ptr<dp::Sampler>> MakeSampler(const v1::JobPlan& plan
 }
 
 absl::StatusOr<std::unique_ptr<dp::Mechanism>> MakeMechanism(const v1::JobPlan& plan,
-                                                             int64_t parameters,
-                                                             comm::Communicator& communicator,
+                                                             fsdp::ShardedParameters& parameters,
                                                              crypto::Secret secret) {
   const v1::PrivacyPlan& privacy = plan.privacy();
   ASSIGN_OR_RETURN(const double sensitivity_factor, SensitivityFactorOf(privacy));
-  return dp::Mechanism::Create({.secret = std::move(secret),
-                                .noise = NoiseOf(privacy),
-                                .sensitivity_factor = sensitivity_factor,
-                                .max_loss = privacy.max_loss(),
-                                .expected_batch_size = plan.train().expected_batch_size(),
-                                .parameters = parameters,
-                                .report_raw = privacy.not_private() && !plan.dataset().budgeted(),
-                                .sum_over_ranks = [&communicator](absl::Span<double> values) {
-                                  return communicator.AllReduceSum(values);
-                                }});
+  return dp::Mechanism::Create(
+      {.secret = std::move(secret),
+       .noise = NoiseOf(privacy),
+       .sensitivity_factor = sensitivity_factor,
+       .max_loss = privacy.max_loss(),
+       .expected_batch_size = plan.train().expected_batch_size(),
+       .parameters = parameters.layout().trainable_elements(),
+       .report_raw = privacy.not_private() && !plan.dataset().budgeted(),
+       .sum_over_ranks =
+           [&parameters](absl::Span<double> values) {
+             return parameters.communicator().AllReduceSum(values);
+           },
+       .sum_over_shards =
+           [&parameters](absl::Span<double> values) { return parameters.SumOverShards(values); }});
 }
 
 }  // namespace sotto

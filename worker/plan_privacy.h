@@ -9,9 +9,9 @@
 #include "absl/status/statusor.h"
 #include "common/crypto/secret.h"
 #include "proto/sotto/v1/plan.pb.h"
-#include "worker/comm/communicator.h"
 #include "worker/dp/mechanism.h"
 #include "worker/dp/sampler.h"
+#include "worker/fsdp/sharded_parameters.h"
 
 namespace sotto {
 
@@ -22,11 +22,10 @@ absl::StatusOr<std::unique_ptr<dp::Sampler>> MakeSampler(const v1::JobPlan& plan
                                                          const std::string& job, int64_t records,
                                                          crypto::Secret secret);
 
-// `parameters`: trained scalars over all ranks. The communicator is borrowed for the mechanism's
-// life. FAILED_PRECONDITION: the plan's sensitivity factor is not that of its adjacency.
+// The parameters, whose shards get the noise, are borrowed for the mechanism's life.
+// FAILED_PRECONDITION: the plan's sensitivity factor is not that of its adjacency.
 absl::StatusOr<std::unique_ptr<dp::Mechanism>> MakeMechanism(const v1::JobPlan& plan,
-                                                             int64_t parameters,
-                                                             comm::Communicator& communicator,
+                                                             fsdp::ShardedParameters& parameters,
                                                              crypto::Secret secret);
 
 }  // namespace sotto

@@ -15,7 +15,9 @@
 #include "common/layout/model_description.h"
 #include "proto/sotto/v1/plan.pb.h"
 #include "worker/comm/communicator.h"
+#include "worker/fsdp/sharded_parameters.h"
 #include "worker/grant/grant_gate.h"
+#include "worker/train/phase_profile.h"
 #include "worker/train/train_loop.h"
 #include "worker/train/train_observer.h"
 
@@ -58,6 +60,9 @@ class Training {
 
   // The model's parameters on this rank, for tests and tools.
   fsdp::ShardedParameters& parameters();
+
+  // Where this rank's time went.
+  const train::PhaseProfile& phase_profile() const;
 
  private:
   class Assembly;

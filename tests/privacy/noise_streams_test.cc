@@ -13,6 +13,7 @@
 #include "worker/dp/clipped_sum.h"
 #include "worker/dp/clipped_sum_passkey.h"
 #include "worker/dp/mechanism.h"
+#include "worker/dp/testing/sensitivity.h"
 #include "worker/grant/testing/step_grants.h"
 
 namespace sotto {
@@ -54,7 +55,7 @@ std::vector<dp::ShardSlice> Noise(const layout::FlatLayout& layout, int rank, in
   });
   std::vector<dp::ShardSlice> slices = ZeroSlices(layout, rank);
   dp::ClippedSum sum(dp::ClippedSumPasskey::Vouch(), slices, dp::PrivateStatistics(),
-                     /*sensitivity=*/1);
+                     dp::SensitivityOfFlatClipping(1));
   EXPECT_TRUE(mechanism->Release(std::move(sum), grant::GrantStep(step)).ok());
   return slices;  // share their storage with the release
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/checkpoint/checkpoint_reader.h"
@@ -45,6 +46,21 @@ absl::Status CheckSameJob(const Checkpoint& checkpoint, const v1::CheckpointMani
   return absl::OkStatus();
 }
 
+// A number too many would be forgotten, one too few made up.
+absl::Status CheckSameNumbers(const Checkpoint& checkpoint, absl::Span<const NumberState> numbers) {
+  std::vector<std::string> expected;
+  for (const NumberState& number : numbers) expected.push_back(number.name);
+  std::vector<std::string> found;
+  for (const auto& [name, value] : checkpoint.manifest().numbers()) found.push_back(name);
+  std::sort(expected.begin(), expected.end());
+  std::sort(found.begin(), found.end());
+  if (found == expected) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("checkpoint ", checkpoint.directory(),
+                   " is of a job with other rules: it holds [", absl::StrJoin(found, ", "),
+                   "], but the job goes on with [", absl::StrJoin(expected, ", "), "]"));
+}
+
 }  // namespace
 
 absl::Status Checkpointer::WriteShard(int64_t step, absl::Span<const ShardState> shards) {
@@ -56,20 +72,25 @@ absl::Status Checkpointer::WriteShard(int64_t step, absl::Span<const ShardState>
                         options_.world_size, tensors);
 }
 
-absl::StatusOr<std::string> Checkpointer::Commit(int64_t step) {
+absl::StatusOr<std::string> Checkpointer::Commit(int64_t step,
+                                                 absl::Span<const NumberState> numbers) {
   SOTTO_CHECK(options_.rank == 0);
   v1::CheckpointManifest manifest = options_.manifest;
   manifest.set_format_version(1);
   manifest.set_step(step);
   manifest.set_world_size(options_.world_size);
+  for (const NumberState& number : numbers) {
+    (*manifest.mutable_numbers())[number.name] = *number.value;
+  }
   return CommitCheckpoint(options_.directory, std::move(manifest), options_.keep);
 }
 
 absl::StatusOr<Checkpointer::Restored> Checkpointer::Restore(
-    absl::Span<const ShardState> shards) const {
+    absl::Span<const ShardState> shards, absl::Span<const NumberState> numbers) const {
   ASSIGN_OR_RETURN(FoundCheckpoint found, FindLatestCheckpoint(options_.directory));
   const Checkpoint& checkpoint = *found.checkpoint;
   RETURN_IF_ERROR(CheckSameJob(checkpoint, options_.manifest));
+  RETURN_IF_ERROR(CheckSameNumbers(checkpoint, numbers));
   std::vector<std::vector<float>> read;
   for (const ShardState& shard : shards) {
     std::vector<float>& values = read.emplace_back(shard.values.numel());
@@ -79,6 +100,9 @@ absl::StatusOr<Checkpointer::Restored> Checkpointer::Restore(
   // Only when everything was read.
   for (size_t i = 0; i < shards.size(); ++i) {
     std::copy(read[i].begin(), read[i].end(), ValuesOf(shards[i]).begin());
+  }
+  for (const NumberState& number : numbers) {
+    *number.value = checkpoint.manifest().numbers().at(number.name);
   }
   return Restored{checkpoint.manifest().step(), checkpoint.directory(), std::move(found.notes)};
 }

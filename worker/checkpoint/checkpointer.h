@@ -22,6 +22,12 @@ struct ShardState {
   at::Tensor values;
 };
 
+// One public number that the training goes on with, saved from and read into `value`.
+struct NumberState {
+  std::string name;
+  double* value = nullptr;
+};
+
 // Trainer thread only. Barriers between ranks are the caller's (worker/checkpoint knows no
 // collectives):
 //   every rank WriteShard -> barrier -> rank 0 Commit -> barrier.
@@ -42,8 +48,8 @@ class Checkpointer {
   // `step`: the first step not in it. UNAVAILABLE: the disk.
   absl::Status WriteShard(int64_t step, absl::Span<const ShardState> shards);
 
-  // Rank 0, after every rank wrote. Returns the directory.
-  absl::StatusOr<std::string> Commit(int64_t step);
+  // Rank 0, after every rank wrote. `numbers` are equal on all ranks. Returns the directory.
+  absl::StatusOr<std::string> Commit(int64_t step, absl::Span<const NumberState> numbers = {});
 
   struct Restored {
     int64_t step = 0;  // first step to run
@@ -52,10 +58,12 @@ class Checkpointer {
         notes;  // damaged checkpoints that were passed over, for the job's events
   };
 
-  // Reads the newest whole checkpoint into `shards`, whatever world size wrote it. Every rank finds
-  // the same one. Nothing is changed on error. NOT_FOUND: there is none: a fresh start. DATA_LOSS:
-  // all are damaged. FAILED_PRECONDITION: it is of another model or optimizer.
-  absl::StatusOr<Restored> Restore(absl::Span<const ShardState> shards) const;
+  // Reads the newest whole checkpoint into `shards` and `numbers`, whatever world size wrote it.
+  // Every rank finds the same one. Nothing is changed on error. NOT_FOUND: there is none: a fresh
+  // start. DATA_LOSS: all are damaged. FAILED_PRECONDITION: it is of another model or optimizer, or
+  // has other numbers.
+  absl::StatusOr<Restored> Restore(absl::Span<const ShardState> shards,
+                                   absl::Span<const NumberState> numbers = {}) const;
 
  private:
   Options options_;

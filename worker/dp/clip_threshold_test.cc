@@ -13,6 +13,7 @@
 #include "worker/dp/mechanism.h"
 #include "worker/dp/scheduled_threshold.h"
 #include "worker/dp/statistics_reader.h"
+#include "worker/dp/testing/sensitivity.h"
 #include "worker/grant/testing/step_grants.h"
 
 namespace sotto::dp {
@@ -41,7 +42,8 @@ NoisedMetrics MetricsOf(int clipped, double count_multiplier, int64_t step) {
   });
   PrivateStatistics statistics;
   for (int i = 0; i < clipped; ++i) StatisticsReader::AddExample(statistics, 1, 1, true);
-  ClippedSum sum(ClippedSumPasskey::Vouch(), {}, std::move(statistics), /*sensitivity=*/1);
+  ClippedSum sum(ClippedSumPasskey::Vouch(), {}, std::move(statistics),
+                 SensitivityOfFlatClipping(1));
   return mechanism->Release(std::move(sum), grant::GrantStep(step))->metrics;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "worker/dp/clipped_sum_passkey.h"
+#include "worker/dp/l2_sensitivity.h"
 #include "worker/dp/private_statistics.h"
 #include "worker/dp/shard_slice.h"
 
@@ -15,12 +16,11 @@ namespace sotto::dp {
 class ClippedSum {
  public:
   // `slices`: this rank's shards after the reduction over ranks, every unit once. `statistics`: of
-  // the micro-batches that ran on this rank (the mechanism sums them over ranks). `sensitivity`:
-  // how far, in L2 norm over all units and ranks, adding or removing one example can move the sum:
-  // the accounted clip norm C. With the passkey the maker vouches that every example was scaled
-  // before it was added, to a norm that keeps this bound (docs/privacy.md).
+  // the micro-batches that ran on this rank (the mechanism sums them over ranks). `sensitivity`: of
+  // the rule that scaled the examples. With the passkey the maker vouches that it scaled every one
+  // of them before it was added (docs/privacy.md).
   ClippedSum(ClippedSumPasskey, std::vector<ShardSlice> slices, PrivateStatistics statistics,
-             double sensitivity)
+             L2Sensitivity sensitivity)
       : slices_(std::move(slices)), statistics_(std::move(statistics)), sensitivity_(sensitivity) {}
   ClippedSum(ClippedSum&&) noexcept = default;
   ClippedSum& operator=(ClippedSum&&) noexcept = default;
@@ -32,7 +32,7 @@ class ClippedSum {
 
   std::vector<ShardSlice> slices_;
   PrivateStatistics statistics_;
-  double sensitivity_;
+  L2Sensitivity sensitivity_;
 };
 
 }  // namespace sotto::dp

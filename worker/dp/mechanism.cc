@@ -48,13 +48,13 @@ absl::StatusOr<NoisedRelease> Mechanism::Release(ClippedSum&& sum, const grant::
 
   const crypto::Key key = crypto::DeriveKey(options_.secret, "gradient noise", grant.step());
   const double stddev = noise_.At(grant.step()).gradient_multiplier * options_.sensitivity_factor *
-                        private_sum.sensitivity_;
+                        private_sum.sensitivity_.value();
   for (const ShardSlice& slice : private_sum.slices_) AddNoiseToSlice(key, stddev, slice);
 
   norm_sq[0] = NormSqOf(private_sum.slices_);
   RETURN_IF_ERROR(options_.sum_over_shards(absl::MakeSpan(norm_sq)));
-  NoisedMetrics metrics =
-      MakeMetrics(private_sum.statistics_, norm_sq[0], private_sum.sensitivity_, stddev, grant);
+  NoisedMetrics metrics = MakeMetrics(private_sum.statistics_, norm_sq[0],
+                                      private_sum.sensitivity_.value(), stddev, grant);
   if (options_.report_raw) {
     metrics.raw_ = MakeRawMetrics(private_sum.statistics_, norm_sq[1]);
   }

@@ -13,6 +13,7 @@
 #include "worker/dp/clipped_sum_passkey.h"
 #include "worker/dp/noise.h"
 #include "worker/dp/statistics_reader.h"
+#include "worker/dp/testing/sensitivity.h"
 #include "worker/grant/testing/step_grants.h"
 
 namespace sotto::dp {
@@ -67,7 +68,7 @@ class Shard {
 ClippedSum MakeSum(std::vector<ShardSlice> slices, double sensitivity = 1,
                    PrivateStatistics statistics = {}) {
   return ClippedSum(ClippedSumPasskey::Vouch(), std::move(slices), std::move(statistics),
-                    sensitivity);
+                    SensitivityOfFlatClipping(sensitivity));
 }
 
 NoisedRelease Release(Mechanism::Options options, ClippedSum sum, int64_t step = 0) {

@@ -28,6 +28,12 @@ struct StateTensor {
   at::Tensor values;  // shares storage: a checkpoint is read into it
 };
 
+// One number of optimizer state, equal on all ranks.
+struct StateNumber {
+  std::string name;
+  double* value = nullptr;  // borrowed from the optimizer: a checkpoint is read into it
+};
+
 // Trainer thread only. Elementwise, so the result does not depend on how buffers are sliced;
 // padding stays zero.
 class Optimizer {
@@ -44,6 +50,7 @@ class Optimizer {
 
   // Empty when there is none (SGD without momentum). Order: by name, then unit.
   virtual std::vector<StateTensor> State() = 0;
+  virtual std::vector<StateNumber> Numbers() { return {}; }
 };
 
 }  // namespace sotto::optim

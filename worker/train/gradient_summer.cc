@@ -9,7 +9,8 @@
 namespace sotto::train {
 namespace {
 
-std::vector<dp::ShardSlice> SlicesOf(const fsdp::ShardedParameters& parameters, int rank) {
+std::vector<dp::ShardSlice> SlicesOf(const fsdp::ShardedParameters& parameters) {
+  const int rank = parameters.shard_rank();
   const layout::FlatLayout& layout = parameters.layout();
   std::vector<dp::ShardSlice> slices;
   for (int unit = 0; unit < layout.num_units(); ++unit) {
@@ -35,22 +36,29 @@ models::MicroBatch LoadForModel(const data::RecordLoader& loader,
 }
 
 GradientSummer::GradientSummer(Options options, const data::RecordLoader& loader,
-                               Executor& executor, fsdp::ShardedParameters& parameters)
-    : options_(std::move(options)), loader_(loader), executor_(executor), parameters_(parameters) {}
+                               dp::GradientPass& gradient_pass, Executor& executor,
+                               fsdp::ShardedParameters& parameters)
+    : options_(std::move(options)),
+      loader_(loader),
+      gradient_pass_(gradient_pass),
+      executor_(executor),
+      parameters_(parameters) {}
 
-absl::StatusOr<dp::ClippedSum> GradientSummer::SumClippedGradients(const dp::Batch& batch) {
+absl::StatusOr<dp::ClippedSum> GradientSummer::SumClippedGradients(const dp::Batch& batch,
+                                                                   double clip_norm) {
   const comm::Communicator& communicator = parameters_.communicator();
   const std::vector<data::PlannedMicroBatch> plan = data::PlanMicroBatches(
       batch.ids, loader_.Lengths(batch.ids), options_.lengths, options_.micro_batch_size);
   const std::vector<data::PlannedMicroBatch> own =
       data::MicroBatchesOfRank(plan, communicator.rank(), communicator.world_size(),
                                options_.lengths.front(), options_.minimum_micro_batches);
+  RETURN_IF_ERROR(gradient_pass_.SetClipNorm(clip_norm));
   parameters_.ClearGradientShards();
   ASSIGN_OR_RETURN(dp::PrivateStatistics statistics,
                    executor_.SumGradients(static_cast<int>(own.size()),
                                           [&](int i) { return LoadForModel(loader_, own[i]); }));
-  return dp::ClippedSum(dp::ClippedSumPasskey::Vouch(), SlicesOf(parameters_, communicator.rank()),
-                        std::move(statistics), options_.clip_norm);
+  return dp::ClippedSum(dp::ClippedSumPasskey::Vouch(), SlicesOf(parameters_),
+                        std::move(statistics), gradient_pass_.EndStep());
 }
 
 }  // namespace sotto::train

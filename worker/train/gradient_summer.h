@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "worker/data/record_loader.h"
 #include "worker/dp/clipped_sum.h"
+#include "worker/dp/gradient_pass.h"
 #include "worker/dp/sampler.h"
 #include "worker/fsdp/sharded_parameters.h"
 #include "worker/train/executor.h"
@@ -22,22 +23,22 @@ class GradientSummer {
     std::vector<int32_t> lengths;       // public padded lengths, ascending
     int32_t micro_batch_size = 1;       // examples
     int64_t minimum_micro_batches = 0;  // over all ranks; pad_to_cap
-    double clip_norm = 0;               // C: the sum's sensitivity
   };
 
-  // Borrows all but the options.
-  GradientSummer(Options options, const data::RecordLoader& loader, Executor& executor,
-                 fsdp::ShardedParameters& parameters);
+  // Borrows all but the options. The executor runs the gradient pass.
+  GradientSummer(Options options, const data::RecordLoader& loader, dp::GradientPass& gradient_pass,
+                 Executor& executor, fsdp::ShardedParameters& parameters);
 
   // Micro-batches are a function of the batch alone; micro-batch j runs on rank j mod W and all
   // ranks run the same number. The sum lives in the gradient shards until the next call.
-  // Collective: all ranks, the same batch. Guarantee: with the executor's gradient pass clipping at
-  // C', the sum's L2 sensitivity to one example is clip_norm.
-  absl::StatusOr<dp::ClippedSum> SumClippedGradients(const dp::Batch& batch);
+  // Collective: all ranks, the same batch and clip norm C. Guarantee: the sum's L2 sensitivity to
+  // one example is what the gradient pass's rule enforces at C, and the sum carries it.
+  absl::StatusOr<dp::ClippedSum> SumClippedGradients(const dp::Batch& batch, double clip_norm);
 
  private:
   const Options options_;
   const data::RecordLoader& loader_;
+  dp::GradientPass& gradient_pass_;
   Executor& executor_;
   fsdp::ShardedParameters& parameters_;
 };

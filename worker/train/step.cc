@@ -12,14 +12,20 @@ absl::StatusOr<dp::NoisedMetrics> Step::Run(int64_t step) {
                    AuthorizeOnAllRanks(parts_.gate, parts_.communicator, step, &stop_cause_));
   started_steps_ = step + 1;
   SOTTO_LOG(INFO) << "step " << grant.step() << " of attempt " << grant.attempt() << " starts";
-  const dp::Batch batch =
-      parts_.sampler.Sample(grant);  // May be empty, and is released all the same.
-  ASSIGN_OR_RETURN(dp::ClippedSum sum, parts_.summer.SumClippedGradients(batch));
+  const dp::Batch batch =  // May be empty, and is released all the same.
+      Timed(Phase::kSampling, [&] { return parts_.sampler.Sample(grant); });
+  ASSIGN_OR_RETURN(dp::ClippedSum sum,
+                   parts_.summer.SumClippedGradients(batch, parts_.clip_threshold.At(step)));
 
   // ---- private above, post-processing below ----
 
-  ASSIGN_OR_RETURN(dp::NoisedRelease noised, parts_.mechanism.Release(std::move(sum), grant));
-  RETURN_IF_ERROR(parts_.optimizer.Step(noised.gradient, parts_.learning_rate.At(step), step));
+  ASSIGN_OR_RETURN(dp::NoisedRelease noised, Timed(Phase::kNoise, [&] {
+                     return parts_.mechanism.Release(std::move(sum), grant);
+                   }));
+  RETURN_IF_ERROR(Timed(Phase::kOptimizer, [&] {
+    return parts_.optimizer.Step(noised.gradient, parts_.learning_rate.At(step), step);
+  }));
+  parts_.clip_threshold.Observe(noised.metrics);  // Sets the next step's.
   return noised.metrics;
 }
 

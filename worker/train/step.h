@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/comm/communicator.h"
+#include "worker/dp/clip_threshold.h"
 #include "worker/dp/mechanism.h"
 #include "worker/dp/noised_metrics.h"
 #include "worker/dp/sampler.h"
@@ -15,21 +16,24 @@
 #include "worker/optim/optimizer.h"
 #include "worker/train/agreement.h"
 #include "worker/train/gradient_summer.h"
+#include "worker/train/phase_profile.h"
 
 namespace sotto::train {
 
 // Trainer thread only; collective.
 class Step {
  public:
-  // All borrowed.
+  // All borrowed; the profile may be null.
   struct Parts {
     grant::GrantGate& gate;
     comm::Communicator& communicator;
     const dp::Sampler& sampler;
     GradientSummer& summer;
     dp::Mechanism& mechanism;
+    dp::ClipThreshold& clip_threshold;
     optim::Optimizer& optimizer;
     const optim::LearningRateSchedule& learning_rate;
+    PhaseProfile* profile = nullptr;
   };
 
   explicit Step(const Parts& parts) : parts_(parts) {}
@@ -45,6 +49,12 @@ class Step {
   int64_t started_steps() const { return started_steps_; }
 
  private:
+  template <typename Function>
+  auto Timed(Phase phase, Function function) const {
+    const PhaseProfile::Span span(parts_.profile, phase);
+    return function();
+  }
+
   const Parts parts_;
   std::optional<StopCause> stop_cause_;
   int64_t started_steps_ = -1;

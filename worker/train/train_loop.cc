@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/train/agreement.h"
+#include "worker/train/checkpoint_units.h"
 #include "worker/train/failure_reason.h"
 
 namespace sotto::train {
@@ -42,7 +43,7 @@ absl::Status TrainLoop::RestoreOrInitialize() {
   parts_.parameters.Initialize(options_.init_seed);
   if (parts_.checkpointer == nullptr) return absl::OkStatus();
   const absl::StatusOr<checkpoint::Checkpointer::Restored> restored =
-      parts_.checkpointer->Restore(State());
+      parts_.checkpointer->Restore(State(), Numbers());
   if (!restored.ok() && !absl::IsNotFound(restored.status())) {
     return WithFailureReason(restored.status(), FailureReason::kInvalidCheckpoint);
   }
@@ -78,10 +79,13 @@ absl::StatusOr<TrainLoop::Outcome> TrainLoop::StopEarly(StopCause cause) {
 absl::Status TrainLoop::Save() {
   if (parts_.checkpointer == nullptr || saved_step_ == completed_steps_) return absl::OkStatus();
   comm::Communicator& communicator = parts_.parameters.communicator();
-  RETURN_IF_ERROR(parts_.checkpointer->WriteShard(completed_steps_, State()));
+  if (parts_.parameters.replica() == 0) {  // The others hold the same.
+    RETURN_IF_ERROR(parts_.checkpointer->WriteShard(completed_steps_, State()));
+  }
   RETURN_IF_ERROR(communicator.Barrier());
   if (communicator.rank() == 0) {
-    ASSIGN_OR_RETURN(const std::string directory, parts_.checkpointer->Commit(completed_steps_));
+    ASSIGN_OR_RETURN(const std::string directory,
+                     parts_.checkpointer->Commit(completed_steps_, Numbers()));
     parts_.observer.OnCheckpoint(completed_steps_, directory);
   }
   saved_step_ = completed_steps_;
@@ -98,13 +102,30 @@ absl::Status TrainLoop::Evaluate() {
 std::vector<checkpoint::ShardState> TrainLoop::State() {
   const layout::ModelDescription& model = parts_.parameters.model();
   std::vector<checkpoint::ShardState> state;
+  const auto add = [&state](const std::string& unit, const std::string& kind,
+                            const at::Tensor& values) {
+    if (values.numel() > 0) state.push_back({unit, kind, values});
+  };
   for (int unit = 0; unit < static_cast<int>(model.units.size()); ++unit) {
-    state.push_back({model.units[unit].name, "master", parts_.parameters.MasterShard(unit)});
+    const std::string& name = model.units[unit].name;
+    add(name, "master", parts_.parameters.MasterShard(unit));
+    add(FrozenUnitName(name), "master", parts_.parameters.FrozenShard(unit));
   }
   for (const optim::StateTensor& tensor : parts_.optimizer.State()) {
-    state.push_back({model.units[tensor.unit].name, tensor.name, tensor.values});
+    add(model.units[tensor.unit].name, tensor.name, tensor.values);
   }
   return state;
+}
+
+std::vector<checkpoint::NumberState> TrainLoop::Numbers() {
+  std::vector<checkpoint::NumberState> numbers;
+  if (double* clip_norm = parts_.clip_threshold.state(); clip_norm != nullptr) {
+    numbers.push_back({"clip_norm", clip_norm});
+  }
+  for (const optim::StateNumber& number : parts_.optimizer.Numbers()) {
+    numbers.push_back({number.name, number.value});
+  }
+  return numbers;
 }
 
 }  // namespace sotto::train

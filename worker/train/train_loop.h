@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "worker/checkpoint/checkpointer.h"
+#include "worker/dp/clip_threshold.h"
 #include "worker/fsdp/sharded_parameters.h"
 #include "worker/optim/optimizer.h"
 #include "worker/train/evaluator.h"
@@ -35,6 +36,7 @@ class TrainLoop {
     fsdp::ShardedParameters& parameters;
     optim::Optimizer& optimizer;
     const optim::LearningRateSchedule& learning_rate;
+    dp::ClipThreshold& clip_threshold;
     TrainObserver& observer;
     Clock& clock;
     checkpoint::Checkpointer* checkpointer = nullptr;
@@ -66,6 +68,7 @@ class TrainLoop {
     return every_steps > 0 && completed_steps_ % every_steps == 0;
   }
   std::vector<checkpoint::ShardState> State();
+  std::vector<checkpoint::NumberState> Numbers();
 
   const Options options_;
   const Parts parts_;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "worker/dp/mechanism.h"
+#include "worker/dp/testing/sensitivity.h"
 #include "worker/grant/testing/step_grants.h"
 
 namespace sotto::dp {
@@ -17,7 +18,7 @@ NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_
       .sum_over_ranks = [](absl::Span<double>) { return absl::OkStatus(); },
   });
   ClippedSum sum(ClippedSumPasskey::Vouch(), std::move(sums), PrivateStatistics(),
-                 /*sensitivity=*/1);
+                 SensitivityOfFlatClipping(1));
   return std::move(mechanism->Release(std::move(sum), grant::GrantStep(0))->gradient);
 }
 

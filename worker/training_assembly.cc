@@ -1,0 +1,171 @@
+#include "worker/training_assembly.h"
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/layout/schedule_options.h"
+#include "common/spec/model_layout.h"
+#include "worker/plan_clipping.h"
+#include "worker/plan_files.h"
+#include "worker/plan_manifest.h"
+#include "worker/plan_optimizer.h"
+#include "worker/plan_privacy.h"
+#include "worker/plan_sharding.h"
+#include "worker/train/agreement.h"
+#include "worker/train/failure_reason.h"
+
+namespace sotto {
+namespace {
+
+using train::FailureReason;
+using train::WithFailureReason;
+
+// A plan that this worker cannot execute as it stands is of another version.
+absl::Status PlanError(absl::Status status) {
+  if (!absl::IsFailedPrecondition(status)) return status;
+  return WithFailureReason(std::move(status), FailureReason::kProtocol);
+}
+
+// Micro-batches of a full batch over all ranks, in the longest bucket or spread: every bucket may
+// hold one that is not full.
+int64_t MicroBatchesAtCap(const v1::JobPlan& plan) {
+  if (!plan.spec().train().pad_to_cap()) return 0;
+  const int64_t size = plan.train().micro_batch_size();
+  return (plan.privacy().batch_cap() + size - 1) / size + plan.train().lengths_size() - 1;
+}
+
+}  // namespace
+
+Training::Assembly::Assembly(Options options, const Parts& parts,
+                             layout::ModelDescription description, layout::FlatLayout layout)
+    : options_(std::move(options)),
+      parts_(parts),
+      description_(std::move(description)),
+      layout_(std::move(layout)),
+      phase_profile_(parts.clock) {}
+
+absl::StatusOr<std::unique_ptr<Training::Assembly>> Training::Assembly::Create(
+    Options options, crypto::Secret secret, const Parts& parts) {
+  RETURN_IF_ERROR(
+      train::CheckRanksAgree(parts.communicator, "plan",
+                             absl::StrCat(options.plan.SerializeAsString(), options.end_step)));
+  ASSIGN_OR_RETURN(layout::ModelDescription description,
+                   spec::DescribeModel(options.plan.spec().model()));
+  ASSIGN_OR_RETURN(const layout::RankGrid grid, GridOf(options.plan.sharding()));
+  ASSIGN_OR_RETURN(layout::FlatLayout layout, layout::FlatLayout::Create(description, grid.shards));
+  std::unique_ptr<Assembly> assembly(
+      new Assembly(std::move(options), parts, std::move(description), std::move(layout)));
+  if (absl::Status status = assembly->OpenFiles(); !status.ok()) {
+    return WithFailureReason(std::move(status), FailureReason::kInvalidData);
+  }
+  RETURN_IF_ERROR(PlanError(assembly->BuildModel()));
+  RETURN_IF_ERROR(PlanError(assembly->BuildPrivacy(std::move(secret))));
+  assembly->BuildSummer();
+  assembly->BuildOptimizer();
+  assembly->BuildLoop();
+  return assembly;
+}
+
+absl::Status Training::Assembly::OpenFiles() {
+  ASSIGN_OR_RETURN(dataset_, OpenDataset(plan(), description_.vocabulary_size));
+  ASSIGN_OR_RETURN(evaluation_file_, OpenEvaluation(plan(), description_.vocabulary_size));
+  return absl::OkStatus();
+}
+
+absl::Status Training::Assembly::BuildModel() {
+  ASSIGN_OR_RETURN(const layout::ScheduleChoice choice, ChoiceOf(plan(), description_));
+  const layout::ScheduleOptions schedule = layout::MakeScheduleOptions(description_, choice);
+  RETURN_IF_ERROR(CheckSharding(plan().sharding(), layout_, schedule));
+  const bool sum = plan().spec().train().loss_reduction() == v1::LOSS_REDUCTION_SUM;
+  ASSIGN_OR_RETURN(
+      model_,
+      models::Model::Create(description_, {.loss_reduction = sum ? models::LossReduction::kSum
+                                                                 : models::LossReduction::kMean}));
+  ASSIGN_OR_RETURN(parameters_,
+                   fsdp::ShardedParameters::Create(description_, layout_, parts_.communicator,
+                                                   {.gathered_slots = choice.gathered_slots,
+                                                    .gradient_slots = choice.gradient_slots,
+                                                    .strategy = choice.strategy}));
+  ASSIGN_OR_RETURN(std::shared_ptr<const dp::ClippingRule> clipping, MakeClippingRule(plan()));
+  ASSIGN_OR_RETURN(
+      gradient_pass_,
+      dp::GradientPass::Create(layout_, {.mode = choice.mode,
+                                         .layer_modes = choice.layer_modes,
+                                         .clipping = std::move(clipping),
+                                         .loss_bound = plan().privacy().max_loss(),
+                                         .max_examples = plan().train().micro_batch_size()}));
+  executor_ = std::make_unique<train::Executor>(schedule, *model_, *parameters_, *gradient_pass_,
+                                                &phase_profile_);
+  return absl::OkStatus();
+}
+
+absl::Status Training::Assembly::BuildPrivacy(crypto::Secret secret) {
+  ASSIGN_OR_RETURN(sampler_,
+                   MakeSampler(plan(), options_.job, dataset_->num_records(), secret.Clone()));
+  ASSIGN_OR_RETURN(clip_threshold_, MakeClipThreshold(plan()));
+  ASSIGN_OR_RETURN(mechanism_, MakeMechanism(plan(), *parameters_, std::move(secret)));
+  return absl::OkStatus();
+}
+
+void Training::Assembly::BuildSummer() {
+  const std::vector<int32_t> lengths(plan().train().lengths().begin(),
+                                     plan().train().lengths().end());
+  const int32_t micro_batch_size = plan().train().micro_batch_size();
+  loader_ = std::make_unique<data::RecordLoader>(*dataset_, micro_batch_size);
+  summer_ = std::make_unique<train::GradientSummer>(
+      train::GradientSummer::Options{.lengths = lengths,
+                                     .micro_batch_size = micro_batch_size,
+                                     .minimum_micro_batches = MicroBatchesAtCap(plan())},
+      *loader_, *gradient_pass_, *executor_, *parameters_);
+  if (evaluation_file_ == nullptr) return;
+  evaluator_ = std::make_unique<train::Evaluator>(*evaluation_file_, lengths, micro_batch_size,
+                                                  *executor_, parts_.communicator);
+}
+
+void Training::Assembly::BuildOptimizer() {
+  optimizer_ = MakeOptimizer(plan(), *parameters_);
+  learning_rate_ = std::make_unique<optim::LearningRateSchedule>(LearningRateOptions(plan()));
+  if (!options_.checkpoint_directory.empty()) {
+    v1::CheckpointManifest manifest =
+        ManifestOf(plan(), options_.job, options_.attempt, description_, layout_);
+    manifest.set_optimizer(optimizer_->name());
+    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(
+        checkpoint::Checkpointer::Options{.directory = options_.checkpoint_directory,
+                                          .rank = parameters_->shard_rank(),
+                                          .world_size = parameters_->grid().shards,
+                                          .keep = plan().train().checkpoint_keep(),
+                                          .manifest = std::move(manifest)});
+  }
+}
+
+void Training::Assembly::BuildLoop() {
+  step_ = std::make_unique<train::Step>(train::Step::Parts{.gate = parts_.gate,
+                                                           .communicator = parts_.communicator,
+                                                           .sampler = *sampler_,
+                                                           .summer = *summer_,
+                                                           .mechanism = *mechanism_,
+                                                           .clip_threshold = *clip_threshold_,
+                                                           .optimizer = *optimizer_,
+                                                           .learning_rate = *learning_rate_,
+                                                           .profile = &phase_profile_});
+  loop_ = std::make_unique<train::TrainLoop>(
+      train::TrainLoop::Options{
+          .end_step = options_.end_step,
+          .checkpoint_every_steps = plan().train().checkpoint_every_steps(),
+          .evaluation_every_steps = plan().spec().train().evaluation_every_steps(),
+          .init_seed = plan().spec().model().init_seed()},
+      train::TrainLoop::Parts{.step = *step_,
+                              .parameters = *parameters_,
+                              .optimizer = *optimizer_,
+                              .learning_rate = *learning_rate_,
+                              .clip_threshold = *clip_threshold_,
+                              .observer = parts_.observer,
+                              .clock = parts_.clock,
+                              .checkpointer = checkpointer_.get(),
+                              .evaluator = evaluator_.get()});
+}
+
+}  // namespace sotto
