@@ -1,57 +1,234 @@
+// The commands on small models. Ranks are processes of this test's own executable.
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <string>
 #include <vector>
 
+#include "common/base/files.h"
 #include "common/base/status_matchers.h"
-#include "common/layout/gradient_mode.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tools/check/mode_check.h"
+#include "tools/check/command.h"
+#include "tools/check/comparison.h"
+#include "tools/check/gnuplot.h"
+#include "tools/check/mode_comparison.h"
+#include "tools/check/mode_plots.h"
+#include "tools/check/mode_report.h"
+#include "tools/check/preset.h"
+#include "tools/check/program.h"
+#include "tools/check/rank_gang.h"
+#include "tools/check/training_rank.h"
 #include "tools/check/world_check.h"
 
 namespace sotto::check {
 namespace {
 
-constexpr ModelShape kSmall = {
-    .vocabulary_size = 31, .width = 16, .layers = 2, .heads = 2, .tokens = 12};
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
-TEST(ModeCheckTest, EveryModeAgreesWithTheLoop) {
-  for (bool untied : {false, true}) {
-    ModelShape shape = kSmall;
-    shape.untied_head = untied;
-    ASSERT_OK_AND_ASSIGN(const std::vector<ModeRow> rows, CompareModes(shape, 5));
-    ASSERT_EQ(rows.size(), layout::kGradientModes.size());
-    for (const ModeRow& row : rows) {
-      EXPECT_TRUE(row.Agrees()) << row.mode << " " << row.norm_error << " " << row.sum_error;
-      EXPECT_GT(row.sum_error, 0) << row.mode;  // fp32 is never exactly the fp64 sum
-      EXPECT_GT(row.tokens_per_second, 0);
-    }
+RunSettings SmallSettings() {
+  RunSettings settings{.length = 12,
+                       .records = 12,
+                       .batch = 8,
+                       .micro_batch = 3,
+                       .steps = 3,
+                       .learning_rate = 0.2,
+                       .threads = 1};
+  v1::Gpt2Spec& gpt2 = *settings.model.mutable_gpt2();
+  gpt2.set_vocabulary_size(31);
+  gpt2.set_width(16);
+  gpt2.set_layers(2);
+  gpt2.set_heads(2);
+  gpt2.set_max_length(12);
+  gpt2.set_init_stddev(0.2);
+  return settings;
+}
+
+absl::StatusOr<ModeComparison> Compare(Preset preset) {
+  return CompareModes(preset, [](const std::string&) {});
+}
+
+std::string TempFolder() { return *MakeTempDir(::testing::TempDir() + "/check-"); }
+
+// A run of two steps and one layer.
+RecordedRun MakeRun(double loss, double gradient_norm) {
+  return {
+      .steps = {{.loss = 2, .gradient_norm = 1}, {.loss = loss, .gradient_norm = gradient_norm}},
+      .layers = {{.name = "w", .first_gradient_norm = 0.5, .last_gradient_norm = 0.5}}};
+}
+
+int Run(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "sotto-check");
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  return RunProgram(static_cast<int>(argv.size()), argv.data());
+}
+
+TEST(ModesTest, EveryModeAgreesWithTheOracle) {
+  ASSERT_OK_AND_ASSIGN(const ModeComparison comparison, Compare({.name = "test",
+                                                                 .settings = SmallSettings(),
+                                                                 .modes = AllModes(),
+                                                                 .reference = "per_example"}));
+  EXPECT_THAT(comparison.Disagreeing(), IsEmpty()) << ReportText(comparison);
+  for (const ModeOutcome& outcome : comparison.outcomes) {
+    ASSERT_TRUE(outcome.from_oracle.has_value()) << outcome.mode.Label();
+    // fp32 is never exactly fp64: the mode was run, and so was the oracle.
+    EXPECT_GT(outcome.from_oracle->loss.largest, 0) << outcome.mode.Label();
+    EXPECT_GT(outcome.run.steps.back().parameter_distance, 0) << outcome.mode.Label();
+    if (!outcome.clips) continue;
+    EXPECT_GT(outcome.run.steps.front().clip_fraction, 0.2) << outcome.mode.Label();
+    EXPECT_LT(outcome.run.steps.front().clip_fraction, 0.8) << outcome.mode.Label();
   }
 }
 
-TEST(ModeCheckTest, ErrorsAboveTheLimitsDiffer) {
-  EXPECT_TRUE((ModeRow{.norm_error = 1e-5, .sum_error = 1e-5}).Agrees());
-  EXPECT_FALSE((ModeRow{.norm_error = 1.1e-5}).Agrees());
-  EXPECT_FALSE((ModeRow{.sum_error = 1.1e-5}).Agrees());
+TEST(ModesTest, ModesAgreeUnderTheSameNoise) {
+  ASSERT_OK_AND_ASSIGN(Preset preset, FindPreset("seed002"));
+  const RunSettings small = SmallSettings();
+  preset.settings.model = small.model;
+  preset.settings.length = small.length;
+  preset.settings.records = small.records;
+  preset.settings.batch = small.batch;
+  preset.settings.steps = small.steps;
+  ASSERT_OK_AND_ASSIGN(const ModeComparison comparison, Compare(preset));
+  EXPECT_THAT(comparison.Disagreeing(), IsEmpty()) << ReportText(comparison);
+  const ModeOutcome& last = comparison.outcomes.back();
+  EXPECT_TRUE(last.from_reference.has_value());  // no_dp, for nothing is clipped
+  EXPECT_EQ(last.run.steps.back().clip_fraction, 0);
+  // Noise of stddev 100 a parameter moves the model; without it a step of 1e-5 would not.
+  EXPECT_GT(last.run.steps.back().parameter_norm, last.run.steps.front().parameter_norm);
 }
 
-TEST(ModeCheckTest, BadShapesAreRefused) {
-  EXPECT_THAT(CompareModes(kSmall, 1), StatusIs(absl::StatusCode::kInvalidArgument));
-  ModelShape uneven = kSmall;
-  uneven.heads = 3;
-  EXPECT_THAT(CompareModes(uneven, 2), StatusIs(absl::StatusCode::kInvalidArgument));
+TEST(ModesTest, ReportHoldsEveryStepAndLayer) {
+  Preset preset{.name = "test",
+                .settings = SmallSettings(),
+                .modes = {{.name = "flash"}, {.name = "no_dp"}, {.name = "per_example"}},
+                .reference = "per_example"};
+  ASSERT_OK_AND_ASSIGN(const ModeComparison comparison, Compare(preset));
+  const nlohmann::json report = ReportJson(comparison);
+  EXPECT_EQ(report["agrees"], true);
+  ASSERT_EQ(report["modes"].size(), 3);
+  EXPECT_EQ(report["modes"][0]["mode"], "per_example");  // the reference comes first
+  EXPECT_TRUE(report["modes"][0]["difference_from_reference"].is_null());
+  EXPECT_FALSE(report["modes"][1]["difference_from_reference"].is_null());
+  EXPECT_TRUE(report["modes"][2]["difference_from_reference"].is_null());  // no_dp clips nothing
+  for (const char* series : {"loss_values", "gradient_norms", "parameter_norms",
+                             "parameter_distances_from_oracle", "clip_fractions"}) {
+    EXPECT_EQ(report["modes"][1][series].size(), 3) << series;
+  }
+  // wte, wpe and four matrices of each of two blocks.
+  ASSERT_EQ(report["modes"][1]["layer_norms"].size(), 10);
+  for (const nlohmann::json& layer : report["modes"][1]["layer_norms"]) {
+    EXPECT_GT(layer["first_gradient_norm"], 0) << layer;
+    EXPECT_GT(layer["last_weight_norm"], 0) << layer;
+  }
+  const std::string folder = TempFolder();
+  ASSERT_OK_AND_ASSIGN(const std::vector<std::string> plots, WriteModePlots(comparison, folder));
+  ASSERT_EQ(plots.size(), 4);
+  for (const std::string& path : plots) {
+    ASSERT_OK_AND_ASSIGN(const std::string bytes, ReadFile(path));
+    EXPECT_THAT(bytes, ::testing::StartsWith("\x89PNG")) << path;
+    EXPECT_GT(bytes.size(), 5000) << path;
+  }
+  ASSERT_OK_AND_ASSIGN(const std::string text, TerminalModePlots(comparison, 90));
+  EXPECT_THAT(text, HasSubstr("flash"));
+}
+
+TEST(ModesTest, ModesThatFailAreNamed) {
+  Preset preset{.name = "test",
+                .settings = SmallSettings(),
+                .modes = {{.name = "per_example"}, {.name = "nonsense"}},
+                .reference = "per_example"};
+  ASSERT_OK_AND_ASSIGN(const ModeComparison comparison, Compare(preset));
+  EXPECT_THAT(comparison.Disagreeing(), ::testing::ElementsAre("nonsense"));
+  EXPECT_THAT(ReportText(comparison), HasSubstr("DIFFERS: nonsense"));
+}
+
+TEST(ComparisonTest, DifferencesBeyondTheLimitsDisagree) {
+  const Tolerance tolerance;
+  const RecordedRun run = MakeRun(1, 2);
+  EXPECT_TRUE(Compare(MakeRun(1 + 0.9e-4, 2 + 0.9e-3), run).IsWithin(tolerance));
+  EXPECT_FALSE(Compare(MakeRun(1 + 1.1e-4, 2), run).IsWithin(tolerance));
+  EXPECT_FALSE(Compare(MakeRun(1, 2 + 1.1e-3), run).IsWithin(tolerance));
+  EXPECT_FALSE(Compare(MakeRun(std::nan(""), 2), run).IsWithin(tolerance));
+  EXPECT_FALSE(Compare(MakeRun(1, std::nan("")), run).IsWithin(tolerance));
+  EXPECT_FALSE(Compare(RecordedRun(), run).IsWithin(tolerance));
+}
+
+TEST(ComparisonTest, SmallNormsAreHeldToARelativeLimit) {
+  EXPECT_FALSE(Compare(MakeRun(1, 0.01 + 0.5e-4), MakeRun(1, 0.01)).IsWithin({}));
+}
+
+TEST(ComparisonTest, OneWrongLayerDisagrees) {
+  const RecordedRun run = MakeRun(1, 2);
+  RecordedRun other = run;
+  other.layers[0].last_gradient_norm += 0.01;
+  const Difference difference = Compare(other, run);
+  EXPECT_FALSE(difference.IsWithin({}));
+  EXPECT_EQ(difference.worst_layer, "w");
+}
+
+TEST(ComparisonTest, RecordsSurviveTheirTransport) {
+  RecordedRun run = MakeRun(std::nan(""), std::numeric_limits<double>::infinity());
+  run.phases = {{.name = "forward", .seconds = 0.5, .count = 3}};
+  ASSERT_OK_AND_ASSIGN(const RecordedRun read, RunFromBytes(RunToBytes(run)));
+  EXPECT_TRUE(std::isnan(read.steps[1].loss));
+  EXPECT_EQ(read.steps[1].gradient_norm, std::numeric_limits<double>::infinity());
+  EXPECT_EQ(read.phases[0].name, "forward");
+  EXPECT_THAT(RunFromBytes("no record"), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST(PresetTest, ModesAreFoundByNameAliasAndDeferral) {
+  ASSERT_OK_AND_ASSIGN(const ModeChoice deferred, ParseMode("ghost_bk+deferred"));
+  EXPECT_EQ(deferred.name, "ghost_bk");
+  EXPECT_TRUE(deferred.deferred_norms);
+  EXPECT_OK(ParseMode("flash_fsdp_fuse_bk"));
+  EXPECT_OK(ParseMode("auto"));
+  EXPECT_THAT(ParseMode("triton"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("flash_fuse_bk")));
+  EXPECT_THAT(FindPreset("slow"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("seed002")));
+}
+
+TEST(ProgramTest, ExitCodesSayWhatHappened) {
+  EXPECT_EQ(Run({"--help"}), kAgrees);
+  EXPECT_EQ(Run({}), kFailed);
+  EXPECT_EQ(Run({"modes", "--preset", "slow"}), kFailed);
+  EXPECT_EQ(Run({"modes", "--steps", "0"}), kFailed);
+  EXPECT_EQ(Run({"modes", "--modes", "triton"}), kFailed);
+  EXPECT_EQ(Run({"modes", "--model", "{gpt3: {}}"}), kFailed);
+  EXPECT_EQ(Run({"modes", "--model",
+                 "{gpt2: {vocabulary_size: 31, width: 15, layers: 1, heads: 2, "
+                 "max_length: 12}}"}),
+            kFailed);
+  EXPECT_EQ(Run({"modes", "--out", "/proc/none/such"}), kFailed);
+  EXPECT_EQ(Run({"world", "--mode", "triton"}), kFailed);
 }
 
 TEST(WorldCheckTest, WorldSizesAgree) {
+  RunSettings settings = SmallSettings();
+  settings.uses_adamw = true;
+  settings.noise_multiplier = 1;
   ASSERT_OK_AND_ASSIGN(const std::vector<WorldRow> rows,
-                       CompareWorldSizes({.shape = kSmall, .world_sizes = {1, 2, 3}}));
+                       CompareWorldSizes({.settings = settings, .world_sizes = {1, 2, 3}}));
   ASSERT_EQ(rows.size(), 3);
   for (const WorldRow& row : rows) EXPECT_TRUE(row.Agrees()) << row.world_size;
   EXPECT_FALSE((WorldRow{.differing_parameters = 1}).Agrees());
 }
 
-TEST(WorldCheckTest, UnknownModesAreRefused) {
-  EXPECT_THAT(CompareWorldSizes({.shape = kSmall, .mode = "nonsense"}),
-              StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("mode")));
+TEST(GnuplotTest, ComplaintsComeBack) {
+  EXPECT_THAT(RunGnuplot("plot nonsense("),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("gnuplot failed")));
+  EXPECT_EQ(GnuplotQuoted("it's"), "'it''s'");
 }
 
 }  // namespace
 }  // namespace sotto::check
+
+int main(int argc, char** argv) {
+  if (const auto code = sotto::check::RunIfRank(argc, argv, sotto::check::TrainAsRank)) {
+    return *code;
+  }
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

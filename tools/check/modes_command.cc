@@ -1,41 +1,203 @@
 #include "tools/check/modes_command.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_format.h"
-#include "tools/check/mode_check.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "tools/check/mode_comparison.h"
+#include "tools/check/mode_plots.h"
+#include "tools/check/mode_report.h"
+#include "tools/check/model_argument.h"
 
 namespace sotto::check {
 namespace {
 
-int CheckModes(const ModelShape& shape, int examples) {
-  const absl::StatusOr<std::vector<ModeRow>> rows = CompareModes(shape, examples);
-  if (!rows.ok()) return Fail(rows.status());
-  std::cout << absl::StreamFormat("%-14s %-12s %-12s %-12s %s\n", "mode", "norm error", "sum error",
-                                  "tokens/s", "against a loop over examples");
-  int result = kAgrees;
-  for (const ModeRow& row : *rows) {
-    std::cout << absl::StreamFormat("%-14s %-12.2e %-12.2e %-12.0f %s\n", row.mode, row.norm_error,
-                                    row.sum_error, row.tokens_per_second,
-                                    row.Agrees() ? "agrees" : "DIFFERS");
-    if (!row.Agrees()) result = kDiffers;
+// What the command line says; unset: the preset's.
+struct Arguments {
+  std::string preset = "default";
+  std::string out;
+  std::string model;
+  std::optional<int32_t> length, records, micro_batch;
+  std::optional<int64_t> steps;
+  std::optional<double> batch, clip_norm, noise_multiplier, learning_rate;
+  std::optional<uint64_t> seed;
+  std::optional<int> world_size;
+  std::string strategy;
+  std::vector<std::string> modes;
+  bool no_plots = false;
+};
+
+absl::StatusOr<v1::Strategy> ParseStrategy(const std::string& text) {
+  v1::Strategy strategy;
+  const std::string name = absl::StrReplaceAll(text, {{"-", "_"}});
+  if (v1::Strategy_Parse(name, &strategy) && strategy != v1::STRATEGY_UNSPECIFIED) return strategy;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--strategy must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD, but is ", text));
+}
+
+template <typename T, typename U>
+void Override(const std::optional<T>& value, U& setting) {
+  if (value.has_value()) setting = *value;
+}
+
+absl::StatusOr<Preset> PresetOf(const Arguments& arguments) {
+  ASSIGN_OR_RETURN(Preset preset, FindPreset(arguments.preset));
+  RunSettings& settings = preset.settings;
+  if (!arguments.model.empty()) {
+    ASSIGN_OR_RETURN(settings.model, ParseModel(arguments.model));
   }
-  return result;
+  if (!arguments.strategy.empty()) {
+    ASSIGN_OR_RETURN(settings.strategy, ParseStrategy(arguments.strategy));
+  }
+  Override(arguments.length, settings.length);
+  Override(arguments.micro_batch, settings.micro_batch);
+  Override(arguments.steps, settings.steps);
+  Override(arguments.batch, settings.batch);
+  if (arguments.batch) {
+    settings.records = std::max(settings.records, static_cast<int32_t>(2 * *arguments.batch));
+  }
+  Override(arguments.records, settings.records);
+  Override(arguments.noise_multiplier, settings.noise_multiplier);
+  Override(arguments.learning_rate, settings.learning_rate);
+  Override(arguments.seed, settings.seed);
+  Override(arguments.world_size, settings.world_size);
+  Override(arguments.clip_norm, settings.clip_norm);
+  if (arguments.clip_norm) preset.clips_half = false;
+  if (!arguments.modes.empty()) {
+    preset.modes.clear();
+    for (const std::string& text : arguments.modes) {
+      ASSIGN_OR_RETURN(preset.modes.emplace_back(), ParseMode(text));
+    }
+  }
+  return preset;
+}
+
+int TerminalColumns() {
+  winsize size{};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40;
+  return known ? std::min<int>(size.ws_col, 120) : 100;
+}
+
+void PrintTerminalPlots(const ModeComparison& comparison) {
+  const absl::StatusOr<std::string> plots = TerminalModePlots(comparison, TerminalColumns());
+  if (plots.ok()) {
+    std::cout << *plots << "\n";
+  } else {
+    std::cerr << "sotto-check: no plots: " << plots.status().message() << "\n";
+  }
+}
+
+// report.json, summary.txt and, with gnuplot, the PNGs.
+absl::Status WriteOut(const ModeComparison& comparison, const std::string& text,
+                      const Arguments& arguments) {
+  RETURN_IF_ERROR(AtomicWriteFile(arguments.out + "/report.json",
+                                  ReportJson(comparison).dump(1) + "\n", /*mode=*/0644));
+  RETURN_IF_ERROR(AtomicWriteFile(arguments.out + "/summary.txt", text, /*mode=*/0644));
+  std::cerr << "wrote " << arguments.out << "/report.json, summary.txt";
+  if (!arguments.no_plots) {
+    const absl::StatusOr<std::vector<std::string>> plots =
+        WriteModePlots(comparison, arguments.out);
+    if (!plots.ok()) {
+      std::cerr << "\n";
+      return plots.status();
+    }
+    for (const std::string& path : *plots) {
+      std::cerr << ", " << std::filesystem::path(path).filename().string();
+    }
+  }
+  std::cerr << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status MakeFolder(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--out ", folder, " cannot be made: ", error.message()));
+}
+
+int CheckModes(const Arguments& arguments) {
+  // Before minutes of work, not after.
+  if (!arguments.out.empty()) {
+    if (const absl::Status status = MakeFolder(arguments.out); !status.ok()) return Fail(status);
+  }
+  const absl::StatusOr<Preset> preset = PresetOf(arguments);
+  if (!preset.ok()) return Fail(preset.status());
+  const absl::StatusOr<ModeComparison> comparison =
+      CompareModes(*preset, [](const std::string& line) { std::cerr << line << std::endl; });
+  if (!comparison.ok()) return Fail(comparison.status());
+  const std::string text = ReportText(*comparison);
+  std::cerr << std::endl;
+  if (!arguments.no_plots) PrintTerminalPlots(*comparison);
+  std::cout << text << std::flush;
+  if (!arguments.out.empty()) {
+    if (const absl::Status status = WriteOut(*comparison, text, arguments); !status.ok()) {
+      return Fail(status);
+    }
+  }
+  return comparison->Agrees() ? kAgrees : kDiffers;
+}
+
+void AddOptions(CLI::App& modes, Arguments& arguments) {
+  modes.add_option("--preset", arguments.preset, "default, quick, seed000 or seed002")
+      ->capture_default_str();
+  modes.add_option("--out", arguments.out, "folder for report.json, summary.txt and PNG plots");
+  modes.add_option("--modes", arguments.modes, "only these, such as flash,flash+deferred,auto")
+      ->delimiter(',');
+  modes.add_option("--model", arguments.model, "a job spec's file, or its model as text");
+  modes.add_option("--length", arguments.length, "tokens of the longest record")
+      ->check(CLI::Range(2, 65536));
+  modes.add_option("--records", arguments.records, "of the random data set")
+      ->check(CLI::Range(2, 1 << 20));
+  modes.add_option("--batch", arguments.batch, "expected examples of a step")
+      ->check(CLI::PositiveNumber);
+  modes.add_option("--micro_batch", arguments.micro_batch, "examples of one forward and backward")
+      ->check(CLI::Range(1, 1024));
+  modes.add_option("--steps", arguments.steps)->check(CLI::Range(1, 100000));
+  modes.add_option("--learning_rate", arguments.learning_rate, "of SGD")
+      ->check(CLI::PositiveNumber);
+  modes.add_option("--clip_norm", arguments.clip_norm, "instead of one that clips half")
+      ->check(CLI::PositiveNumber);
+  modes.add_option("--noise_multiplier", arguments.noise_multiplier)->check(CLI::NonNegativeNumber);
+  modes.add_option("--seed", arguments.seed, "of data, initial values, sampling and noise");
+  modes.add_option("--world_size", arguments.world_size, "ranks, each a process")
+      ->check(CLI::Range(1, 16));
+  modes.add_option("--strategy", arguments.strategy,
+                   "FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD");
+  modes.add_flag("--no_plots", arguments.no_plots, "neither PNG nor terminal plots");
 }
 
 }  // namespace
 
 Command AddModesCommand(CLI::App& app) {
-  auto shape = std::make_shared<ModelShape>();
-  auto examples = std::make_shared<int>(8);
+  auto arguments = std::make_shared<Arguments>();
   CLI::App& modes = *app.add_subcommand(
-      "modes", "every gradient mode against a loop over the examples, and their speed");
-  modes.add_option("--width", shape->width)->capture_default_str();
-  modes.add_option("--examples", *examples, "in the micro-batch")->capture_default_str();
-  return {.app = &modes, .run = [=] { return CheckModes(*shape, *examples); }};
+      "modes",
+      "trains every gradient mode on the same model, data and seed, and compares losses and "
+      "gradient norms with one another and with an fp64 oracle");
+  AddOptions(modes, *arguments);
+  modes.footer(
+      "Examples:\n"
+      "  sotto-check modes --preset quick                     key modes, half a minute\n"
+      "  sotto-check modes --out modes                        every mode, with report and plots\n"
+      "  sotto-check modes --modes no_dp,flash,auto --world_size 4 --strategy NO_SHARD\n"
+      "  sotto-check modes --model '{gpt2: {vocabulary_size: 257, width: 64, layers: 2, heads: 4,\n"
+      "                              max_length: 128}}' --length 128 --batch 8 --steps 5\n"
+      "Exit code 0: every mode agrees; 1: one differs or failed; 2: bad arguments.");
+  return {.app = &modes, .run = [arguments] { return CheckModes(*arguments); }};
 }
 
 }  // namespace sotto::check

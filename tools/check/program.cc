@@ -1,16 +1,21 @@
 #include "tools/check/program.h"
 
+#include <optional>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "common/base/log.h"
 #include "tools/check/command.h"
+#include "tools/check/gradients_command.h"
 #include "tools/check/modes_command.h"
+#include "tools/check/rank_gang.h"
+#include "tools/check/training_rank.h"
 #include "tools/check/world_command.h"
 
 namespace sotto::check {
 
 int RunProgram(int argc, char** argv) {
+  if (const std::optional<int> code = RunIfRank(argc, argv, TrainAsRank)) return *code;
   CLI::App app(
       "Checks what sotto computes: gradient modes, models and world sizes against one another.\n"
       "Exit code 0: everything agrees; 1: something differs; 2: the check could not run.",
@@ -18,6 +23,7 @@ int RunProgram(int argc, char** argv) {
   app.require_subcommand(1);
   const std::vector<Command> commands = {
       AddModesCommand(app),
+      AddGradientsCommand(app),
       AddWorldCommand(app),
   };
   try {

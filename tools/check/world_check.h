@@ -3,20 +3,17 @@
 #define SOTTO_TOOLS_CHECK_WORLD_CHECK_H_
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "tools/check/model_shape.h"
+#include "tools/check/run_settings.h"
 
 namespace sotto::check {
 
 struct WorldOptions {
-  ModelShape shape;
-  std::string mode = "per_example";
+  RunSettings settings;  // world_size is not used
+  ModeChoice mode{.name = "per_example"};
   std::vector<int> world_sizes = {1, 2};  // the first is what the others are compared with
-  int steps = 3;
-  double noise_multiplier = 1;
 };
 
 struct WorldRow {
@@ -28,7 +25,7 @@ struct WorldRow {
 };
 
 // Plans and trains a job that promises nothing (fixed seed, random records) once for each world
-// size, with ranks as threads of this process. INVALID_ARGUMENT: what planning refuses.
+// size, one thread a rank. INVALID_ARGUMENT: what planning refuses. INTERNAL: a rank failed.
 absl::StatusOr<std::vector<WorldRow>> CompareWorldSizes(const WorldOptions& options);
 
 }  // namespace sotto::check

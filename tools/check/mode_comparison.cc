@@ -1,0 +1,134 @@
+#include "tools/check/mode_comparison.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/clock.h"
+#include "common/base/status_macros.h"
+#include "tools/check/oracle.h"
+#include "tools/check/recorded_training.h"
+
+namespace sotto::check {
+namespace {
+
+using Progress = std::function<void(const std::string&)>;
+
+class Comparison {
+ public:
+  Comparison(const Preset& preset, const Progress& progress)
+      : progress_(progress), result_{.preset = preset} {}
+
+  absl::StatusOr<ModeComparison> Run() {
+    PutReferenceFirst();
+    ASSIGN_OR_RETURN(training_, RecordedTraining::Create(result_.preset.settings));
+    RETURN_IF_ERROR(ChooseClipNorm());
+    RETURN_IF_ERROR(TrainOracles());
+    for (const ModeChoice& mode : result_.preset.modes) TrainMode(mode);
+    CompareAll();
+    return std::move(result_);
+  }
+
+ private:
+  void PutReferenceFirst() {
+    std::vector<ModeChoice>& modes = result_.preset.modes;
+    std::stable_partition(modes.begin(), modes.end(), [&](const ModeChoice& mode) {
+      return mode.Label() == result_.preset.reference;
+    });
+  }
+
+  // The plan that says what all modes have in common: any mode's that clips, if there is one.
+  absl::StatusOr<v1::JobPlan> CommonPlan() const {
+    return training_->Plan({.name = "per_example"});
+  }
+
+  absl::Status ChooseClipNorm() {
+    ASSIGN_OR_RETURN(const v1::JobPlan plan, CommonPlan());
+    result_.parameters = plan.train().parameters();
+    if (!result_.preset.clips_half) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::unique_ptr<Oracle> oracle, Oracle::Create(plan));
+    RunSettings& settings = result_.preset.settings;
+    settings.clip_norm = oracle->MedianGradientNorm();
+    training_->set_clip_norm(settings.clip_norm);
+    progress_(absl::StrFormat("clip norm %.4g: the median norm of the examples' first gradients",
+                              settings.clip_norm));
+    return absl::OkStatus();
+  }
+
+  absl::Status TrainOracles() {
+    for (const bool clips : {true, false}) {
+      const bool is_needed =
+          std::any_of(result_.preset.modes.begin(), result_.preset.modes.end(),
+                      [&](const ModeChoice& mode) { return Clips(mode) == clips; });
+      if (!is_needed) continue;
+      const absl::Time begin = RealClock::Get().Now();
+      ASSIGN_OR_RETURN(const v1::JobPlan plan, CommonPlan());
+      ASSIGN_OR_RETURN(const std::unique_ptr<Oracle> oracle, Oracle::Create(plan));
+      ASSIGN_OR_RETURN(RecordedRun run, oracle->Train(clips, SnapshotsOf(clips)));
+      progress_(absl::StrFormat("%-18s %5.1f s", clips ? "fp64 oracle" : "fp64, unclipped",
+                                absl::ToDoubleSeconds(RealClock::Get().Now() - begin)));
+      (clips ? result_.clipped_oracle : result_.unclipped_oracle) = std::move(run);
+    }
+    return absl::OkStatus();
+  }
+
+  void TrainMode(const ModeChoice& mode) {
+    const absl::Time begin = RealClock::Get().Now();
+    ModeOutcome outcome{.mode = mode, .clips = Clips(mode)};
+    outcome.status = [&]() -> absl::Status {
+      RunRequest request{.snapshots = {.compare_with = SnapshotsOf(outcome.clips)}};
+      ASSIGN_OR_RETURN(request.plan, training_->Plan(mode));
+      ASSIGN_OR_RETURN(outcome.run, training_->Run(request));
+      return absl::OkStatus();
+    }();
+    progress_(absl::StrFormat("%-18s %5.1f s%s", mode.Label(),
+                              absl::ToDoubleSeconds(RealClock::Get().Now() - begin),
+                              outcome.status.ok() ? "" : "  FAILED"));
+    result_.outcomes.push_back(std::move(outcome));
+  }
+
+  void CompareAll() {
+    const ModeOutcome& reference = result_.outcomes.front();
+    const bool has_reference =
+        reference.status.ok() && reference.mode.Label() == result_.preset.reference;
+    for (ModeOutcome& outcome : result_.outcomes) {
+      if (!outcome.status.ok()) continue;
+      const std::optional<RecordedRun>& oracle =
+          outcome.clips ? result_.clipped_oracle : result_.unclipped_oracle;
+      outcome.from_oracle = Compare(outcome.run, *oracle);
+      // Where nothing reaches the clip norm, all modes compute the same.
+      const bool same = outcome.clips == reference.clips || !result_.preset.clips_half;
+      if (has_reference && same && &outcome != &reference) {
+        outcome.from_reference = Compare(outcome.run, reference.run);
+      }
+    }
+  }
+
+  std::string SnapshotsOf(bool clips) const {
+    return absl::StrCat(training_->folder(), clips ? "/clipped.f32" : "/unclipped.f32");
+  }
+
+  const Progress& progress_;
+  ModeComparison result_;
+  std::unique_ptr<RecordedTraining> training_;
+};
+
+}  // namespace
+
+bool ModeComparison::Agrees() const { return Disagreeing().empty(); }
+
+std::vector<std::string> ModeComparison::Disagreeing() const {
+  std::vector<std::string> labels;
+  for (const ModeOutcome& outcome : outcomes) {
+    if (!outcome.Agrees(tolerance)) labels.push_back(outcome.mode.Label());
+  }
+  return labels;
+}
+
+absl::StatusOr<ModeComparison> CompareModes(const Preset& preset, const Progress& progress) {
+  return Comparison(preset, progress).Run();
+}
+
+}  // namespace sotto::check

@@ -1,0 +1,39 @@
+// Trains every mode on the same model, data and seed, and holds them against one another and
+// against the fp64 oracle.
+#ifndef SOTTO_TOOLS_CHECK_MODE_COMPARISON_H_
+#define SOTTO_TOOLS_CHECK_MODE_COMPARISON_H_
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tools/check/comparison.h"
+#include "tools/check/preset.h"
+
+namespace sotto::check {
+
+struct ModeComparison {
+  Preset preset;  // with the clip norm that was used
+  int64_t parameters = 0;
+  Tolerance tolerance;
+  std::optional<RecordedRun> clipped_oracle;    // where a mode clips
+  std::optional<RecordedRun> unclipped_oracle;  // where one does not
+  std::vector<ModeOutcome> outcomes;            // in the preset's order, the reference first
+
+  bool Agrees() const;
+  // Labels of what does not.
+  std::vector<std::string> Disagreeing() const;
+};
+
+// `progress` gets a line of text at each stage. A mode that cannot be planned or trained is an
+// outcome with its status. INVALID_ARGUMENT: settings that no mode can be planned with.
+// UNIMPLEMENTED: no fp64 reference for the model.
+absl::StatusOr<ModeComparison> CompareModes(
+    const Preset& preset, const std::function<void(const std::string&)>& progress);
+
+}  // namespace sotto::check
+
+#endif  // SOTTO_TOOLS_CHECK_MODE_COMPARISON_H_

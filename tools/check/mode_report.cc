@@ -1,0 +1,222 @@
+#include "tools/check/mode_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace sotto::check {
+namespace {
+
+using nlohmann::json;
+
+json SpreadJson(const Spread& spread) {
+  return {{"mean", spread.mean},
+          {"standard_deviation", spread.standard_deviation},
+          {"largest", spread.largest}};
+}
+
+json DifferenceJson(const std::optional<Difference>& difference) {
+  if (!difference.has_value()) return nullptr;
+  return {
+      {"loss", SpreadJson(difference->loss)},
+      {"gradient_norm", SpreadJson(difference->gradient_norm)},
+      {"largest_relative_gradient_norm", difference->largest_relative_gradient_norm},
+      {"largest_layer_gradient_norm", difference->largest_layer_gradient_norm},
+      {"largest_relative_layer_gradient_norm", difference->largest_relative_layer_gradient_norm},
+      {"largest_relative_layer_weight_norm", difference->largest_layer_weight_norm},
+      {"worst_layer", difference->worst_layer},
+      {"worst_step", difference->worst_step}};
+}
+
+// Series by step, and the layers.
+json RunJson(const RecordedRun& run) {
+  json losses, norms, parameters, distances, fractions;
+  for (const RecordedStep& step : run.steps) {
+    losses.push_back(step.loss);
+    norms.push_back(step.gradient_norm);
+    parameters.push_back(step.parameter_norm);
+    distances.push_back(step.parameter_distance);
+    fractions.push_back(step.clip_fraction);
+  }
+  return {{"loss_values", losses},         {"final_loss", run.FinalLoss()},
+          {"gradient_norms", norms},       {"average_gradient_norm", run.MeanGradientNorm()},
+          {"parameter_norms", parameters}, {"parameter_distances_from_oracle", distances},
+          {"clip_fractions", fractions},   {"layer_norms", ToJson(run)["layers"]}};
+}
+
+// Over the modes that compute the same as the reference.
+struct Consistency {
+  Spread final_loss;
+  Spread gradient_norm;
+  double loss_range = 0;
+  double gradient_norm_range = 0;
+};
+
+double RangeOf(const std::vector<double>& values) {
+  if (values.empty()) return 0;
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  return *high - *low;
+}
+
+Consistency ConsistencyOf(const ModeComparison& comparison) {
+  std::vector<double> losses, norms;
+  for (const ModeOutcome& outcome : comparison.outcomes) {
+    const bool is_reference = outcome.mode.Label() == comparison.preset.reference;
+    if (!outcome.status.ok() || !(is_reference || outcome.from_reference.has_value())) continue;
+    losses.push_back(outcome.run.FinalLoss());
+    norms.push_back(outcome.run.MeanGradientNorm());
+  }
+  return {SpreadOf(losses), SpreadOf(norms), RangeOf(losses), RangeOf(norms)};
+}
+
+std::string Small(const std::optional<Difference>& difference, double Spread::*member, bool loss) {
+  if (!difference.has_value()) return "-";
+  return absl::StrFormat("%.1e", (loss ? difference->loss : difference->gradient_norm).*member);
+}
+
+std::string Row(const ModeOutcome& outcome, const Tolerance& tolerance) {
+  const std::string label = outcome.mode.Label();
+  if (!outcome.status.ok()) {
+    return absl::StrFormat("%-20s FAILED: %s\n", label, outcome.status.message());
+  }
+  const RecordedStep& last = outcome.run.steps.back();
+  return absl::StrFormat(
+      "%-20s %10.6f %10.6f %7s  %8s %8s  %8s %8s  %8.1e  %s\n", label, outcome.run.FinalLoss(),
+      outcome.run.MeanGradientNorm(),
+      outcome.clips ? absl::StrFormat("%.0f%%", 100 * outcome.run.steps.front().clip_fraction)
+                    : "-",
+      Small(outcome.from_reference, &Spread::largest, true),
+      Small(outcome.from_oracle, &Spread::largest, true),
+      Small(outcome.from_reference, &Spread::largest, false),
+      Small(outcome.from_oracle, &Spread::largest, false),
+      last.parameter_distance / last.parameter_norm,
+      outcome.Agrees(tolerance) ? "agrees" : "DIFFERS");
+}
+
+std::string OracleRow(const char* label, const std::optional<RecordedRun>& run) {
+  if (!run.has_value()) return "";
+  return absl::StrFormat("%-20s %10.6f %10.6f\n", label, run->FinalLoss(), run->MeanGradientNorm());
+}
+
+// Where a mode differs most, for those that do.
+std::string Blame(const ModeOutcome& outcome, const Tolerance& tolerance) {
+  std::string text;
+  const auto say = [&](const std::optional<Difference>& difference, const char* other) {
+    if (!difference.has_value() || difference->IsWithin(tolerance)) return;
+    absl::StrAppendFormat(
+        &text,
+        "  %s differs from %s: gradient norm by up to %.3e (step %d), loss by up to %.3e; "
+        "most in %s, by %.3e\n",
+        outcome.mode.Label(), other, difference->gradient_norm.largest, difference->worst_step,
+        difference->loss.largest,
+        difference->worst_layer.empty() ? "no matrix" : difference->worst_layer,
+        difference->largest_layer_gradient_norm);
+  };
+  say(outcome.from_reference, "the reference mode");
+  say(outcome.from_oracle, "the fp64 oracle");
+  return text;
+}
+
+std::string Heading(const ModeComparison& comparison) {
+  const RunSettings& settings = comparison.preset.settings;
+  return absl::StrFormat(
+      "preset %s: %s parameters, %d records of at most %d tokens, %g examples a step in "
+      "micro-batches of %d,\n%d steps of SGD at rate %g, clip norm %.4g, sigma %g, seed %d, %d "
+      "rank%s, %s\n",
+      comparison.preset.name, absl::StrCat(comparison.parameters), settings.records,
+      settings.length, settings.batch, settings.micro_batch, settings.steps, settings.learning_rate,
+      settings.clip_norm, settings.noise_multiplier, settings.seed, settings.world_size,
+      settings.world_size == 1 ? "" : "s", v1::Strategy_Name(settings.strategy));
+}
+
+}  // namespace
+
+json ReportJson(const ModeComparison& comparison) {
+  const RunSettings& settings = comparison.preset.settings;
+  json report = {{"command", "modes"},
+                 {"preset", comparison.preset.name},
+                 {"model", settings.model.ShortDebugString()},
+                 {"parameters", comparison.parameters},
+                 {"settings",
+                  {{"length", settings.length},
+                   {"records", settings.records},
+                   {"batch", settings.batch},
+                   {"micro_batch", settings.micro_batch},
+                   {"steps", settings.steps},
+                   {"learning_rate", settings.learning_rate},
+                   {"clip_norm", settings.clip_norm},
+                   {"noise_multiplier", settings.noise_multiplier},
+                   {"seed", settings.seed},
+                   {"world_size", settings.world_size},
+                   {"strategy", v1::Strategy_Name(settings.strategy)}}},
+                 {"tolerance",
+                  {{"loss", comparison.tolerance.loss},
+                   {"gradient_norm", comparison.tolerance.gradient_norm}}},
+                 {"reference", comparison.preset.reference},
+                 {"agrees", comparison.Agrees()}};
+  if (comparison.clipped_oracle) report["oracle"]["clipped"] = RunJson(*comparison.clipped_oracle);
+  if (comparison.unclipped_oracle) {
+    report["oracle"]["unclipped"] = RunJson(*comparison.unclipped_oracle);
+  }
+  for (const ModeOutcome& outcome : comparison.outcomes) {
+    json row = RunJson(outcome.run);
+    row["mode"] = outcome.mode.name;
+    row["deferred_norms"] = outcome.mode.deferred_norms;
+    row["clips"] = outcome.clips;
+    row["agrees"] = outcome.Agrees(comparison.tolerance);
+    if (!outcome.status.ok()) row["error"] = std::string(outcome.status.message());
+    row["difference_from_reference"] = DifferenceJson(outcome.from_reference);
+    row["difference_from_oracle"] = DifferenceJson(outcome.from_oracle);
+    report["modes"].push_back(std::move(row));
+  }
+  const Consistency consistency = ConsistencyOf(comparison);
+  report["consistency"] = {{"final_loss", SpreadJson(consistency.final_loss)},
+                           {"final_loss_range", consistency.loss_range},
+                           {"average_gradient_norm", SpreadJson(consistency.gradient_norm)},
+                           {"average_gradient_norm_range", consistency.gradient_norm_range}};
+  return report;
+}
+
+std::string ReportText(const ModeComparison& comparison) {
+  std::string text = Heading(comparison);
+  absl::StrAppendFormat(&text,
+                        "\n%-20s %10s %10s %7s  %17s  %17s\n%-20s %10s %10s %7s  %8s %8s  %8s "
+                        "%8s  %8s\n",
+                        "", "final", "mean grad", "clipped", "loss differs by", "norm differs by",
+                        "mode", "loss", "norm", "at 1st", "ref.", "fp64", "ref.", "fp64",
+                        "distance");
+  absl::StrAppend(&text, OracleRow("fp64 oracle", comparison.clipped_oracle),
+                  OracleRow("fp64, unclipped", comparison.unclipped_oracle));
+  for (const ModeOutcome& outcome : comparison.outcomes) {
+    absl::StrAppend(&text, Row(outcome, comparison.tolerance));
+  }
+  const Consistency consistency = ConsistencyOf(comparison);
+  absl::StrAppendFormat(
+      &text,
+      "\nref.: %s; no_dp where it alone does not clip has none. distance: of the last parameters "
+      "from fp64's,\nover their norm. Limits: loss %.0e, gradient norm %.0e (absolute and "
+      "relative; each matrix's too).\n\n",
+      comparison.preset.reference, comparison.tolerance.loss, comparison.tolerance.gradient_norm);
+  absl::StrAppendFormat(
+      &text,
+      "consistency   final loss          mean %.6f  std %.1e  largest difference %.1e\n"
+      "              mean gradient norm  mean %.6f  std %.1e  largest difference %.1e\n\n",
+      consistency.final_loss.mean, consistency.final_loss.standard_deviation,
+      consistency.loss_range, consistency.gradient_norm.mean,
+      consistency.gradient_norm.standard_deviation, consistency.gradient_norm_range);
+  for (const ModeOutcome& outcome : comparison.outcomes) {
+    absl::StrAppend(&text, Blame(outcome, comparison.tolerance));
+  }
+  if (comparison.Agrees()) {
+    absl::StrAppend(&text, "all ", comparison.outcomes.size(), " modes agree\n");
+  } else {
+    absl::StrAppend(&text, "DIFFERS: ", absl::StrJoin(comparison.Disagreeing(), ", "), "\n");
+  }
+  return text;
+}
+
+}  // namespace sotto::check

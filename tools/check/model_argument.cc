@@ -1,0 +1,32 @@
+#include "tools/check/model_argument.h"
+
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "common/spec/spec_parser.h"
+
+namespace sotto::check {
+
+absl::StatusOr<v1::ModelSpec> ParseModel(const std::string& text) {
+  std::error_code ignored;
+  const bool is_file = std::filesystem::is_regular_file(text, ignored);
+  absl::StatusOr<v1::JobSpec> spec = absl::UnknownError("");
+  if (is_file) {
+    ASSIGN_OR_RETURN(const std::string contents, ReadFile(text));
+    spec = spec::ParseJobSpec(contents, spec::FormatOf(text));
+  } else {
+    spec = spec::ParseJobSpec(absl::StrCat("model: ", text), spec::Format::kYaml);
+  }
+  if (!spec.ok() || !spec->has_model()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--model must be a job spec's file, or a model such as '{gpt2: {vocabulary_size: 257, "
+        "width: 64, layers: 2, heads: 4, max_length: 64}}'",
+        spec.ok() ? "" : absl::StrCat("; ", spec.status().message())));
+  }
+  return spec->model();
+}
+
+}  // namespace sotto::check

@@ -1,0 +1,39 @@
+// Named sets of settings and modes.
+#ifndef SOTTO_TOOLS_CHECK_PRESET_H_
+#define SOTTO_TOOLS_CHECK_PRESET_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tools/check/run_settings.h"
+
+namespace sotto::check {
+
+struct Preset {
+  std::string name;
+  RunSettings settings;
+  std::vector<ModeChoice> modes;
+  // What the others of its kind (clipping or not) are compared with.
+  std::string reference;
+  // Clip at the median norm of the examples' first gradients: half of them are clipped.
+  bool clips_half = true;
+};
+
+// default, quick or seed002. INVALID_ARGUMENT: another name, with those there are.
+absl::StatusOr<Preset> FindPreset(const std::string& name);
+
+// Every mode of common/layout/gradient_mode.h, each once more with deferred norms where that makes
+// another mode, and auto.
+std::vector<ModeChoice> AllModes();
+
+// "flash", "flash+deferred", an alias, or "auto". INVALID_ARGUMENT: no such mode, with those there
+// are.
+absl::StatusOr<ModeChoice> ParseMode(const std::string& text);
+
+// Whether the mode clips.
+bool Clips(const ModeChoice& mode);
+
+}  // namespace sotto::check
+
+#endif  // SOTTO_TOOLS_CHECK_PRESET_H_

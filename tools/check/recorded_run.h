@@ -1,0 +1,59 @@
+// What one training leaves behind for comparison.
+#ifndef SOTTO_TOOLS_CHECK_RECORDED_RUN_H_
+#define SOTTO_TOOLS_CHECK_RECORDED_RUN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+
+namespace sotto::check {
+
+struct RecordedStep {
+  double loss = 0;           // mean over the drawn examples
+  double gradient_norm = 0;  // of the (clipped) gradient sum over the expected batch size, no noise
+  double clip_fraction = 0;
+  int64_t batch_size = 0;     // drawn
+  double parameter_norm = 0;  // after the step
+  // From the reference run's parameters after the same step; 0 without a reference.
+  double parameter_distance = 0;
+  double seconds = 0;
+};
+
+// One weight matrix, at the first and at the last step.
+struct RecordedLayer {
+  std::string name;  // of the parameter
+  double first_weight_norm = 0;
+  double first_gradient_norm = 0;
+  double last_weight_norm = 0;
+  double last_gradient_norm = 0;
+};
+
+struct RecordedPhase {
+  std::string name;
+  double seconds = 0;  // over all steps, of rank 0
+  int64_t count = 0;
+};
+
+struct RecordedRun {
+  std::vector<RecordedStep> steps;
+  std::vector<RecordedLayer> layers;
+  std::vector<RecordedPhase> phases;
+  int64_t peak_bytes = 0;  // resident, of the rank that needed most
+
+  double FinalLoss() const { return steps.empty() ? 0 : steps.back().loss; }
+  double MeanGradientNorm() const;
+};
+
+// For reports: what is not finite is null.
+nlohmann::json ToJson(const RecordedRun& run);
+
+// Between processes: every double as it is. DATA_LOSS: not what RunToBytes wrote.
+std::string RunToBytes(const RecordedRun& run);
+absl::StatusOr<RecordedRun> RunFromBytes(const std::string& bytes);
+
+}  // namespace sotto::check
+
+#endif  // SOTTO_TOOLS_CHECK_RECORDED_RUN_H_

@@ -1,0 +1,128 @@
+#include "tools/check/recorded_training.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "common/dataset/token_file_writer.h"
+#include "common/spec/model_layout.h"
+#include "server/planning/planner.h"
+#include "tools/check/rank_gang.h"
+
+namespace sotto::check {
+namespace {
+
+constexpr int kMostRanks = 16;
+
+int64_t HostMemory() { return sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGE_SIZE); }
+
+v1::JobSpec SpecOf(const RunSettings& settings, const ModeChoice& mode) {
+  v1::JobSpec spec;
+  *spec.mutable_model() = settings.model;
+  spec.mutable_model()->set_init_seed(settings.seed);
+  spec.mutable_data()->set_dataset("check");
+  v1::PrivacySpec& privacy = *spec.mutable_privacy();
+  privacy.set_not_private(true);
+  privacy.set_seed(settings.seed);
+  privacy.set_clip_norm(settings.clip_norm);
+  privacy.set_fixed_noise_multiplier(settings.noise_multiplier);
+  v1::TrainSpec& train = *spec.mutable_train();
+  train.set_expected_batch_size(settings.batch);
+  train.set_steps(settings.steps);
+  train.set_micro_batch_size(settings.micro_batch);
+  if (settings.uses_adamw) {
+    train.mutable_optimizer()->mutable_adamw();
+  } else {
+    train.mutable_optimizer()->mutable_sgd();
+  }
+  train.mutable_learning_rate()->set_peak(settings.learning_rate);
+  spec.mutable_workers()->set_count(settings.world_size);
+  spec.mutable_workers()->set_strategy(settings.strategy);
+  spec.mutable_gradient()->set_mode(mode.name);
+  spec.mutable_gradient()->set_deferred_norms(mode.deferred_norms);
+  return spec;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RecordedTraining>> RecordedTraining::Create(
+    const RunSettings& settings) {
+  RETURN_IF_ERROR(spec::DescribeModel(settings.model).status());
+  ASSIGN_OR_RETURN(std::string folder, MakeTempDir("/tmp/sotto-check-"));
+  std::unique_ptr<RecordedTraining> training(new RecordedTraining(settings, std::move(folder)));
+  RETURN_IF_ERROR(training->WriteRecords());
+  return training;
+}
+
+RecordedTraining::RecordedTraining(const RunSettings& settings, std::string folder)
+    : settings_(settings),
+      folder_(std::move(folder)),
+      records_path_(absl::StrCat(folder_, "/records.tokens")) {}
+
+RecordedTraining::~RecordedTraining() {
+  std::error_code ignored;  // Best effort: a folder of random records in /tmp.
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+// Records of many lengths, some with a prompt that is not scored. Tokens follow one another by a
+// rule more often than not, so that there is something to learn.
+absl::Status RecordedTraining::WriteRecords() {
+  ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(settings_.model));
+  const auto vocabulary_size = static_cast<int32_t>(model.vocabulary_size);
+  ASSIGN_OR_RETURN(
+      dataset::TokenFileWriter writer,
+      dataset::TokenFileWriter::Create(
+          records_path_, {.vocabulary_size = vocabulary_size, .max_length = settings_.length}));
+  std::mt19937_64 generator(settings_.seed);
+  const auto below = [&generator](int64_t bound) {
+    return static_cast<int32_t>(generator() % static_cast<uint64_t>(bound));
+  };
+  for (int record = 0; record < settings_.records; ++record) {
+    const int32_t shortest = std::min(2, settings_.length);
+    std::vector<int32_t> tokens(shortest + below(settings_.length - shortest + 1));
+    if (record == 0) tokens.resize(settings_.length);
+    std::vector<uint8_t> scored(tokens.size(), 1);
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      const bool follows = t > 0 && below(4) != 0;
+      tokens[t] = follows ? (3 * tokens[t - 1] + 1) % vocabulary_size : below(vocabulary_size);
+      if (record % 5 == 4 && t < tokens.size() / 4) scored[t] = 0;
+    }
+    RETURN_IF_ERROR(writer.Add(tokens, scored));
+  }
+  ASSIGN_OR_RETURN(records_sha256_, writer.Finish());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::JobPlan> RecordedTraining::Plan(const ModeChoice& mode) const {
+  ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(settings_.model));
+  v1::DatasetFacts dataset;
+  dataset.set_name("check");
+  dataset.set_path(records_path_);
+  dataset.set_sha256(records_sha256_);
+  dataset.set_max_records(settings_.records);
+  dataset.set_vocabulary_size(static_cast<int32_t>(model.vocabulary_size));
+  dataset.set_max_length(settings_.length);
+  const int cores = settings_.threads > 0 ? settings_.threads * settings_.world_size
+                                          : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  return planning::Plan(SpecOf(settings_, mode), dataset,
+                        {.slots = kMostRanks, .cores = cores, .memory_bytes = HostMemory()});
+}
+
+absl::StatusOr<RecordedRun> RecordedTraining::Run(const RunRequest& request) {
+  const std::string directory = absl::StrCat(folder_, "/run-", runs_++);
+  std::filesystem::create_directory(directory);
+  RETURN_IF_ERROR(WriteRequest(request, directory));
+  RETURN_IF_ERROR(RunRanks(request.plan.sharding().world_size(),
+                           request.plan.sharding().communicator_bytes(), directory));
+  return ReadRecord(directory);
+}
+
+}  // namespace sotto::check
