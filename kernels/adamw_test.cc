@@ -54,6 +54,36 @@ TEST(AdamWTest, EqualsTheReferenceOverTenSteps) {
   }
 }
 
+// Gradients are noise of variance 0.25 for every second element, and signal beside it elsewhere: of
+// the first, v minus the noise falls below the floor.
+TEST(AdamWTest, NoiseIsTakenOutOfTheSecondMomentDownToTheFloor) {
+  constexpr size_t kSize = 501;
+  AdamWStep step = MakeStep(1);
+  step.gradient_divisor = 1;
+  step.noise_second_moment = 0.25;
+  step.second_moment_floor = 0.01;
+  Buffers buffers(kSize);
+  std::vector<float> gradient(kSize);
+  for (size_t i = 0; i < kSize; ++i) gradient[i] = i % 2 == 0 ? 0.5f : 1.5f + 0.01f * i;
+  std::vector<reference::AdamWElement> expected(kSize);
+  for (size_t i = 0; i < kSize; ++i) {
+    expected[i].weight = buffers.weights[i];
+    reference::UpdateAdamW(step, gradient[i], expected[i]);
+  }
+  const std::vector<float> before = buffers.weights;
+  UpdateAdamW(step, gradient, absl::MakeSpan(buffers.weights), absl::MakeSpan(buffers.m),
+              absl::MakeSpan(buffers.v));
+  for (size_t i = 0; i < kSize; ++i) {
+    ASSERT_NEAR(buffers.weights[i], expected[i].weight, 4 * 0x1p-24) << i;
+  }
+  // At the floor the move is m^ / sqrt(floor): ten times the learning rate times the gradient.
+  EXPECT_NEAR(before[0] * (1 - 0.01 * 0.1) - buffers.weights[0], 0.01 * 0.5 / 0.1, 1e-6);
+  // Elsewhere the noise's share makes it longer than without the correction.
+  const double g = gradient[1];
+  EXPECT_NEAR(before[1] * (1 - 0.01 * 0.1) - buffers.weights[1], 0.01 * g / std::sqrt(g * g - 0.25),
+              1e-6);
+}
+
 TEST(AdamWTest, CutsOfTheRangeGiveTheSameBits) {
   constexpr size_t kSize = 517;
   std::vector<float> gradient(kSize);

@@ -40,6 +40,9 @@ std::unique_ptr<optim::Optimizer> MakeOptimizer(const v1::JobPlan& plan,
   if (spec.adamw().has_beta2()) options.beta2 = spec.adamw().beta2();
   if (spec.adamw().has_epsilon()) options.epsilon = spec.adamw().epsilon();
   options.weight_decay = spec.adamw().weight_decay();
+  if (spec.adamw().has_noise_correction()) {
+    options.noise_correction_floor = plan.train().optimizer_floor();
+  }
   return std::make_unique<optim::AdamW>(options, std::move(shards));
 }
 

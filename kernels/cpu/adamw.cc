@@ -1,5 +1,6 @@
 #include "kernels/adamw.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace sotto::kernels {
@@ -12,7 +13,10 @@ void UpdateAdamW(const AdamWStep& step, absl::Span<const float> gradient_sums,
   const float rest1 = static_cast<float>(1 - step.beta1);
   const float rest2 = static_cast<float>(1 - step.beta2);
   const float rate = static_cast<float>(step.learning_rate / step.bias_correction1);
+  // sqrt(max(v / c2 - n, floor)) as sqrt(max(v - c2 n, c2 floor)) / sqrt(c2).
   const float root_correction = static_cast<float>(std::sqrt(step.bias_correction2));
+  const float noise = static_cast<float>(step.bias_correction2 * step.noise_second_moment);
+  const float floor = static_cast<float>(step.bias_correction2 * step.second_moment_floor);
   const float epsilon = static_cast<float>(step.epsilon);
   const float kept = static_cast<float>(1 - step.learning_rate * step.weight_decay);
   const float* __restrict gradient_data = gradient_sums.data();
@@ -25,7 +29,8 @@ void UpdateAdamW(const AdamWStep& step, absl::Span<const float> gradient_sums,
     const float v_new = beta2 * v_data[i] + rest2 * gradient * gradient;
     m_data[i] = m_new;
     v_data[i] = v_new;
-    const float denominator = std::sqrt(v_new) / root_correction + epsilon;
+    const float second_moment = std::max(v_new - noise, floor);
+    const float denominator = std::sqrt(second_moment) / root_correction + epsilon;
     weight_data[i] = kept * weight_data[i] - rate * m_new / denominator;
   }
 }

@@ -34,6 +34,13 @@ absl::Status AdamW::Step(const dp::NoisedGradient& gradient, double learning_rat
   numbers.gradient_divisor = gradient.expected_batch_size();
   numbers.bias_correction1 = 1 - std::pow(options_.beta1, t);
   numbers.bias_correction2 = 1 - std::pow(options_.beta2, t);
+  if (options_.noise_correction_floor.has_value()) {
+    const double noise_stddev = gradient.noise_stddev() / gradient.expected_batch_size();
+    noise_second_moment_ =
+        options_.beta2 * noise_second_moment_ + (1 - options_.beta2) * noise_stddev * noise_stddev;
+    numbers.noise_second_moment = noise_second_moment_ / numbers.bias_correction2;
+    numbers.second_moment_floor = *options_.noise_correction_floor;
+  }
   for (size_t unit = 0; unit < shards_.size(); ++unit) {
     ForEachRange(shards_[unit], [&](int64_t begin, int64_t end, bool is_decayed) {
       kernels::AdamWStep range = numbers;
@@ -55,6 +62,11 @@ std::vector<StateTensor> AdamW::State() {
     state.push_back({"v", static_cast<int>(unit), v_[unit]});
   }
   return state;
+}
+
+std::vector<StateNumber> AdamW::Numbers() {
+  if (!options_.noise_correction_floor.has_value()) return {};
+  return {{"noise_second_moment", &noise_second_moment_}};
 }
 
 }  // namespace sotto::optim

@@ -1,6 +1,8 @@
 #include "worker/optim/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "ATen/ops/from_blob.h"
@@ -90,6 +92,85 @@ TEST(AdamWTest, FollowsItsDefinition) {
       ASSERT_NEAR(weights.values()[i], w[i], 5 * 4 * 0x1p-24) << step << " " << i;
     }
   }
+}
+
+constexpr double kNoiseStddev = 4;
+
+dp::NoisedGradient NoisyGradient(std::vector<float>& sums, double noise_stddev = kNoiseStddev) {
+  return dp::MakeNoisedGradient({{.values = at::from_blob(sums.data(), {kSize}, at::kFloat),
+                                  .canonical_base = 0,
+                                  .used = {{0, 990}}}},
+                                kBatch, noise_stddev);
+}
+
+// Noise that differs from step to step, as with a schedule or a clip norm that adapts.
+TEST(AdamWTest, FollowsTheDefinitionOfItsNoiseCorrection) {
+  constexpr double kFloor = 0.05;
+  Weights weights;
+  AdamW adamw({.weight_decay = 0.1, .noise_correction_floor = kFloor}, {weights.Shard()});
+  std::vector<double> w(weights.values().begin(), weights.values().end());
+  std::vector<double> m(kSize, 0);
+  std::vector<double> v(kSize, 0);
+  double n = 0;
+  int64_t at_floor = 0;
+  for (int step = 0; step < 5; ++step) {
+    const double noise_stddev = kNoiseStddev * (1 + step);
+    std::vector<float> sums = SumsAt(step);
+    ASSERT_OK(adamw.Step(NoisyGradient(sums, noise_stddev), /*learning_rate=*/0.01, step));
+    n = 0.999 * n + 0.001 * std::pow(noise_stddev / kBatch, 2);
+    for (int64_t i = 0; i < kSize; ++i) {
+      const double g = sums[i] / kBatch;  // as noised
+      m[i] = 0.9 * m[i] + 0.1 * g;
+      v[i] = 0.999 * v[i] + 0.001 * g * g;
+      const double c2 = 1 - std::pow(0.999, step + 1);
+      const double v_hat = std::max((v[i] - n) / c2, kFloor);
+      at_floor += v_hat == kFloor;
+      const double m_hat = m[i] / (1 - std::pow(0.9, step + 1));
+      w[i] -= 0.01 * (m_hat / (std::sqrt(v_hat) + 1e-8) + (i < 400 ? 0.1 * w[i] : 0));
+      // v_hat is known to 6 * 2^-22, so its root, at least at the floor, to 2e-5 of itself; a move
+      // is at most 0.01 * 3 / sqrt(kFloor) = 0.14.
+      ASSERT_NEAR(weights.values()[i], w[i], 5 * 2e-5 * 0.14) << step << " " << i;
+    }
+  }
+  EXPECT_GT(at_floor, 500);
+  EXPECT_LT(at_floor, 4500);
+}
+
+// Gradient 1/4, noise of standard deviation 1/2 a mean: with the correction the second moment is
+// the gradient's own. 990 squares of normals around 1/4: their mean is within 6 standard
+// deviations.
+TEST(AdamWTest, TheCorrectedSecondMomentIsTheGradientsOwn) {
+  Weights weights;
+  AdamW adamw({.noise_correction_floor = 1e-9}, {weights.Shard()});
+  std::vector<float> sums(kSize, 0.f);
+  std::fill(sums.begin(), sums.begin() + 990, static_cast<float>(kBatch / 4));
+  ASSERT_OK(adamw.Step(NoisyGradient(sums), /*learning_rate=*/0.01, /*step=*/0));
+  const float* v = adamw.State()[1].values.data_ptr<float>();
+  const double mean = std::accumulate(v, v + 990, 0.0) / 990 / 0.001;
+  const double noise = *adamw.Numbers()[0].value / 0.001;
+  const double deviation = std::sqrt((2 * std::pow(0.25, 2) + 4 * 0.25 * 0.0625) / 990);
+  EXPECT_NEAR(mean - noise, 0.0625, 6 * deviation);
+  EXPECT_GT(mean, 0.0625 + 6 * deviation);  // without the correction it is not
+}
+
+TEST(AdamWTest, TheNoiseCorrectionGoesOnFromItsNumber) {
+  const AdamW::Options options{.noise_correction_floor = 1e-3};
+  Weights weights;
+  AdamW one(options, {weights.Shard()});
+  std::vector<float> first = SumsAt(0);
+  ASSERT_OK(one.Step(NoisyGradient(first), 0.01, 0));
+  Weights copy;
+  copy.values() = weights.values();
+  AdamW resumed(options, {copy.Shard()});
+  for (int i : {0, 1}) resumed.State()[i].values.copy_(one.State()[i].values);
+  *resumed.Numbers()[0].value = *one.Numbers()[0].value;
+  for (AdamW* adamw : {&one, &resumed}) {
+    std::vector<float> second = SumsAt(1);
+    ASSERT_OK(adamw->Step(NoisyGradient(second), 0.01, 1));
+  }
+  EXPECT_EQ(weights.values(), copy.values());
+  EXPECT_EQ(*resumed.Numbers()[0].value, *one.Numbers()[0].value);
+  EXPECT_TRUE(AdamW({}, {weights.Shard()}).Numbers().empty());
 }
 
 template <typename T>
