@@ -1,0 +1,217 @@
+// Jobs that break one rule of samplers, clipping, schedules, modes, strategies and families, on
+// datasets of every adjacency.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/base/status_matchers.h"
+#include "common/spec/spec_parser.h"
+#include "common/spec/violation.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/planning/planner.h"
+#include "server/planning/testing/demo_job.h"
+
+namespace sotto::planning {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct OptionRule {
+  std::string name;
+  std::string yaml;  // beside the model
+  std::string field;
+  std::string rule;  // empty: no rule is broken
+  std::string adjacency = "add_or_remove_one";
+};
+
+constexpr char kGpt2[] =
+    "model: {gpt2: {vocabulary_size: 257, width: 32, layers: 2, heads: 4, max_length: 32}}\n";
+constexpr char kTrain[] =
+    "train: {expected_batch_size: 512, steps: 300, learning_rate: {peak: 1e-3}}\n";
+
+absl::StatusOr<v1::JobPlan> PlanOf(const std::string& yaml, const std::string& adjacency) {
+  const auto has = [&](const char* key) { return yaml.find(key) != std::string::npos; };
+  std::string text = has("model:") ? "" : kGpt2;
+  if (!has("train:")) text += kTrain;
+  if (!has("data:")) text += "data: {dataset: fortunes}\n";
+  if (!has("privacy:")) text += "privacy: {epsilon: 3}\n";
+  text += yaml;
+  absl::StatusOr<v1::JobSpec> spec = spec::ParseJobSpec(text, spec::Format::kYaml);
+  if (!spec.ok()) return spec.status();
+  v1::DatasetFacts dataset = MakeDemoDataset();
+  dataset.set_adjacency(adjacency);
+  return Plan(*spec, dataset, MakeDemoHost());
+}
+
+class OptionRuleTest : public ::testing::TestWithParam<OptionRule> {};
+
+TEST_P(OptionRuleTest, IsTheOnlyViolation) {
+  const absl::StatusOr<v1::JobPlan> plan = PlanOf(GetParam().yaml, GetParam().adjacency);
+  if (GetParam().rule.empty()) {
+    EXPECT_OK(plan);
+    return;
+  }
+  ASSERT_THAT(plan, StatusIs(absl::StatusCode::kInvalidArgument));
+  const std::vector<spec::Violation> violations = spec::ViolationsOf(plan.status());
+  ASSERT_EQ(violations.size(), 1) << plan.status();
+  EXPECT_EQ(violations[0].field, GetParam().field);
+  EXPECT_THAT(violations[0].rule, HasSubstr(GetParam().rule));
+}
+
+#define SHUFFLED "data: {dataset: fortunes, sampler: {shuffled: {}}}\n"
+#define FULL_BATCH "data: {dataset: fortunes, sampler: {full_batch: {}}}\n"
+
+INSTANTIATE_TEST_SUITE_P(
+    Sampling, OptionRuleTest,
+    ::testing::Values(
+        OptionRule{"ShuffledUnderAddOrRemove", SHUFFLED, "data.sampler.shuffled",
+                   "cannot be accounted under add_or_remove_one"},
+        OptionRule{"ShuffledUnderZeroOut", SHUFFLED, "", "", "zero_out"},
+        OptionRule{"ShuffledUnderReplaceOne", SHUFFLED, "", "", "replace_one"},
+        OptionRule{"ShuffledFractions",
+                   SHUFFLED "train: {expected_batch_size: 100.5, steps: 300, "
+                            "learning_rate: {peak: 1e-3}}\n",
+                   "train.expected_batch_size", "whole number", "zero_out"},
+        OptionRule{"PoissonUnderReplaceOne", "data: {dataset: fortunes}\n", "data.sampler.poisson",
+                   "not accounted under replace_one", "replace_one"},
+        OptionRule{"FullBatchOfAnotherSize", FULL_BATCH, "train.expected_batch_size",
+                   "max_records 15000"},
+        OptionRule{"FullBatch", FULL_BATCH "train: {steps: 30, learning_rate: {peak: 1e-3}}\n", "",
+                   "", "replace_one"},
+        OptionRule{"NoiseChangesInsideEpochs",
+                   SHUFFLED
+                   "privacy: {epsilon: 3, noise_schedule: {step: {every_steps: 45, factor: 2}}}\n",
+                   "privacy.noise_schedule.step.every_steps", "whole epochs of 30", "zero_out"}),
+    [](const auto& info) { return info.param.name; });
+
+#define PRIVACY(x) "privacy: {epsilon: 3, " x "}\n"
+
+INSTANTIATE_TEST_SUITE_P(
+    Privacy, OptionRuleTest,
+    ::testing::Values(
+        OptionRule{"Thresholds",
+                   PRIVACY("clip_norm: 1, clipping: {per_unit: {thresholds: [1, 1, 1]}}"),
+                   "privacy.clipping.per_unit.thresholds", "add up to the square of clip_norm 1"},
+        OptionRule{"ThresholdOfZero", PRIVACY("clipping: {per_unit: {thresholds: [1, 0, 1]}}"),
+                   "privacy.clipping.per_unit.thresholds[1]", "positive"},
+        OptionRule{"TooFewThresholds", PRIVACY("clipping: {per_unit: {thresholds: [3, 4]}}"),
+                   "privacy.clipping.per_unit.thresholds", "each of the 3 units"},
+        OptionRule{"Gamma", PRIVACY("clipping: {automatic: {gamma: 0}}"),
+                   "privacy.clipping.automatic.gamma", "positive"},
+        OptionRule{"Quantile", PRIVACY("clipping: {adaptive: {target_quantile: 1}}"),
+                   "privacy.clipping.adaptive.target_quantile", "(0, 1)"},
+        OptionRule{"QuantileRate", PRIVACY("clipping: {adaptive: {learning_rate: -1}}"),
+                   "privacy.clipping.adaptive.learning_rate", "positive"},
+        OptionRule{"ClipNormBelowItsMinimum",
+                   PRIVACY("clip_norm: 0.5, clipping: {adaptive: {minimum: 0.6}}"),
+                   "privacy.clipping.adaptive.minimum", "at most clip_norm 0.5"},
+        OptionRule{"ClipNormAboveItsMaximum", PRIVACY("clipping: {adaptive: {maximum: 0.9}}"),
+                   "privacy.clipping.adaptive.maximum", "at least clip_norm 1"},
+        OptionRule{
+            "TwoRulesForTheClipNorm",
+            PRIVACY("clipping: {adaptive: {}}, clip_schedule: {linear: {final_fraction: 0.5}}"),
+            "privacy.clip_schedule", "excludes clipping.adaptive"},
+        OptionRule{"ClipScheduleWithoutAnEnd", PRIVACY("clip_schedule: {linear: {}}"),
+                   "privacy.clip_schedule.linear.final_fraction", "must be given"},
+        OptionRule{"NoiseScheduleToNothing",
+                   PRIVACY("noise_schedule: {cosine: {final_fraction: 0}}"),
+                   "privacy.noise_schedule.cosine.final_fraction", "[1e-6, 1e6]"},
+        OptionRule{"NoiseStairsWithoutFactor", PRIVACY("noise_schedule: {step: {every_steps: 50}}"),
+                   "privacy.noise_schedule.step.factor", "must be given"},
+        OptionRule{"NoiseStairsThatVanish",
+                   PRIVACY("noise_schedule: {step: {every_steps: 50, factor: 0.01}}"),
+                   "privacy.noise_schedule.step.factor", "within 1e-6 and 1e6"},
+        OptionRule{"TooManyNoiseStairs",
+                   PRIVACY("noise_schedule: {step: {every_steps: 1, factor: 0.999}}"),
+                   "privacy.noise_schedule.step.every_steps", "at most 255 times"},
+        OptionRule{"ClipSchedule",
+                   PRIVACY("clip_schedule: {step: {every_steps: 1, factor: 0.999}}"), "", ""}),
+    [](const auto& info) { return info.param.name; });
+
+#define TRAIN(x) "train: {expected_batch_size: 512, steps: 300, " x "}\n"
+
+INSTANTIATE_TEST_SUITE_P(
+    Training, OptionRuleTest,
+    ::testing::Values(
+        OptionRule{"LinearRate", TRAIN("learning_rate: {peak: 1, linear: {final_fraction: 2}}"),
+                   "train.learning_rate.linear.final_fraction", "[0, 1]"},
+        OptionRule{"StepRateWithoutSteps", TRAIN("learning_rate: {peak: 1, step: {factor: 0.5}}"),
+                   "train.learning_rate.step.every_steps", "at least 1"},
+        OptionRule{"StepRateWithoutFactor",
+                   TRAIN("learning_rate: {peak: 1, step: {every_steps: 5}}"),
+                   "train.learning_rate.step.factor", "must be given"},
+        OptionRule{
+            "Floor",
+            TRAIN("learning_rate: {peak: 1}, optimizer: {adamw: {noise_correction: {floor: -1}}}"),
+            "train.optimizer.adamw.noise_correction.floor", "positive"},
+        OptionRule{"AliasUnderAnotherStrategy",
+                   "gradient: {mode: flash_fsdp_fuse_bk}\nworkers: {strategy: NO_SHARD}\n",
+                   "workers.strategy", "must be FULL_SHARD with mode flash_fsdp_fuse_bk"},
+        OptionRule{"Alias", "gradient: {mode: ghost_fsdp}\n", "", ""},
+        OptionRule{"GroupsWithoutHybrid", "workers: {count: 4, shard_group_size: 2}\n",
+                   "workers.shard_group_size", "only HYBRID_SHARD"},
+        OptionRule{"GroupsThatDoNotDivide",
+                   "workers: {count: 4, strategy: HYBRID_SHARD, shard_group_size: 3}\n",
+                   "workers.shard_group_size", "divide the 4 workers"}),
+    [](const auto& info) { return info.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, OptionRuleTest,
+    ::testing::Values(
+        OptionRule{"LlamaHeads",
+                   "model: {llama: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "key_value_heads: 3, hidden_width: 64, max_length: 32}}\n",
+                   "model.llama.key_value_heads", "divide the heads 4"},
+        OptionRule{"LlamaWithoutHiddenWidth",
+                   "model: {llama: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "max_length: 32}}\n",
+                   "model.llama.hidden_width", "1 to 1048576"},
+        OptionRule{"LlamaOddHeads",
+                   "model: {llama: {vocabulary_size: 257, width: 20, layers: 1, heads: 4, "
+                   "hidden_width: 64, max_length: 32}}\n",
+                   "model.llama.heads", "even width"},
+        OptionRule{"RotaryScaling",
+                   "model: {llama: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "hidden_width: 64, max_length: 32, rotary_scaling: {kind: LINEAR}}}\n",
+                   "model.llama.rotary_scaling.factor", "at least 1"},
+        OptionRule{"EncoderClasses",
+                   "model: {encoder: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "max_length: 32}}\n",
+                   "model.encoder.classes", "2 to 1048576"},
+        OptionRule{"LoraRank",
+                   "model: {gpt2: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "max_length: 32}, adaptation: {lora: {}}}\n",
+                   "model.adaptation.lora.rank", "1 to 65536"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(OptionRulesTest, ModesThatDoNotClipTakeNeitherRulesNorNorms) {
+  v1::JobSpec spec = MakeNotPrivateSpec();
+  spec.mutable_gradient()->set_mode("no_dp");
+  spec.mutable_privacy()->set_fixed_noise_multiplier(0.01);  // keyed noise on the plain sum
+  EXPECT_OK(Plan(spec, MakeDemoDataset(), MakeDemoHost(), {.data_steward = true}));
+  spec.mutable_gradient()->set_deferred_norms(true);
+  spec.mutable_privacy()->mutable_clipping()->mutable_automatic();
+  const absl::Status status =
+      Plan(spec, MakeDemoDataset(), MakeDemoHost(), {.data_steward = true}).status();
+  EXPECT_THAT(status,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("gradient.deferred_norms has no meaning with mode no_dp")));
+  EXPECT_THAT(status.message(), HasSubstr("privacy.clipping has no meaning"));
+}
+
+TEST(OptionRulesTest, AnUnknownDatasetHidesNoOtherRule) {
+  v1::JobSpec spec = MakeDemoSpec();
+  spec.mutable_privacy()->set_clip_norm(-1);
+  spec.mutable_gradient()->set_mode("magic");
+  std::vector<std::string> fields;
+  const absl::Status status = Plan(spec, v1::DatasetFacts(), MakeDemoHost()).status();
+  for (const spec::Violation& violation : spec::ViolationsOf(status)) {
+    fields.push_back(violation.field);
+  }
+  EXPECT_THAT(fields, ::testing::UnorderedElementsAre("data.dataset", "privacy.clip_norm",
+                                                      "gradient.mode"));
+}
+
+}  // namespace
+}  // namespace sotto::planning
