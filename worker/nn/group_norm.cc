@@ -6,6 +6,7 @@
 
 #include "ATen/ops/native_group_norm.h"
 #include "ATen/ops/native_group_norm_backward.h"
+#include "ATen/ops/ones.h"
 #include "worker/nn/float32.h"
 
 namespace sotto::nn {
@@ -58,10 +59,10 @@ void GroupNorm::WeightGrad(const SavedInput& saved, const at::Tensor& output_gra
                            absl::Span<const at::Tensor> gradients) const {
   if (output_grads.size(0) == 0) return;
   const at::Tensor grads = Float32(output_grads);
-  // The gain's own gradient does not depend on the gain.
+  // The gain's own gradient does not depend on the gain, but takes its shape.
   const auto [unused, gain, bias] = Backward(
       saved, coefficients_B.defined() ? grads.mul(coefficients_B.view({-1, 1, 1, 1})) : grads,
-      /*gain=*/at::Tensor(), options_.groups, {false, true, true});
+      /*gain=*/at::ones({saved.activations.size(1)}), options_.groups, {false, true, true});
   if (!options_.gain_frozen) at::Tensor(gradients[options_.gain]).add_(gain);
   if (!options_.bias_frozen) at::Tensor(gradients[options_.bias]).add_(bias);
 }

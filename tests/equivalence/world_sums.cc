@@ -1,0 +1,266 @@
+#include "tests/equivalence/world_sums.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "ATen/Functions.h"
+#include "ATen/Parallel.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "common/base/files.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "common/layout/init_values.h"
+#include "common/layout/schedule_options.h"
+#include "gtest/gtest.h"
+#include "tests/equivalence/autograd_all_layers.h"
+#include "worker/comm/local_communicator.h"
+#include "worker/comm/solo_communicator.h"
+#include "worker/comm/testing/rank_processes.h"
+#include "worker/dp/flat_clipping.h"
+#include "worker/dp/gradient_pass.h"
+#include "worker/fsdp/sharded_parameters.h"
+#include "worker/models/testing/all_layers_model.h"
+#include "worker/train/agreement.h"
+#include "worker/train/executor.h"
+
+namespace sotto::equivalence {
+namespace {
+
+constexpr uint64_t kSeed = 5;
+constexpr int kSlots = 2;
+constexpr int64_t kRegionElements = 32 * 24 * 8;  // Divisible by 32 W for every W tested.
+
+models::AllLayersOptions ModelOptions(bool tied_head) {
+  return {.vocabulary_size = 29, .max_length = 12, .tied_head = tied_head};
+}
+
+// Examples of up to T tokens; `unscored` of them, if any, scores nothing.
+models::MicroBatch MakeBatch(int64_t examples, int64_t tokens, int64_t first_id, int64_t unscored) {
+  models::MicroBatch batch{.tokens_BT = at::empty({examples, tokens}, at::kLong),
+                           .loss_mask_BT = at::ones({examples, tokens})};
+  int64_t* token = batch.tokens_BT.data_ptr<int64_t>();
+  for (int64_t i = 0; i < examples * tokens; ++i) token[i] = (i * i * 7 + first_id * 5 + i) % 29;
+  batch.loss_mask_BT.select(1, 0).zero_();
+  for (int64_t b = 0; b < examples; ++b) {
+    const int64_t length = tokens - (first_id + b) % 3;
+    batch.loss_mask_BT[b].narrow(0, length, tokens - length).zero_();
+    if (b == unscored) batch.loss_mask_BT[b].zero_();
+    batch.example_ids.push_back(first_id + b);
+  }
+  return batch;
+}
+
+models::MicroBatch Dummy() {
+  return {.tokens_BT = at::zeros({2, 5}, at::kLong),
+          .loss_mask_BT = at::zeros({2, 5}),
+          .example_ids = {-1, -1}};
+}
+
+absl::StatusOr<std::unique_ptr<comm::Communicator>> Connect(const comm::RankContext& context) {
+  if (context.world_size == 1) return std::make_unique<comm::SoloCommunicator>();
+  ASSIGN_OR_RETURN(std::unique_ptr<comm::Communicator> communicator,
+                   comm::LocalCommunicator::Create({.rank = context.rank,
+                                                    .world_size = context.world_size,
+                                                    .memfd = context.memfd,
+                                                    .region_elements = kRegionElements}));
+  return communicator;
+}
+
+// This rank's part of the step, as training runs it; returns the gathered sums of all units.
+absl::StatusOr<std::string> RunCase(const SumCase& sum_case, bool tied_head, double clip_norm,
+                                    comm::Communicator& communicator) {
+  const layout::ModelDescription model = SumModel(tied_head);
+  ASSIGN_OR_RETURN(const layout::FlatLayout layout,
+                   layout::FlatLayout::Create(model, sum_case.shards));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<fsdp::ShardedParameters> parameters,
+      fsdp::ShardedParameters::Create(
+          model, layout, communicator,
+          {.gathered_slots = kSlots, .gradient_slots = kSlots, .strategy = sum_case.strategy}));
+  parameters->Initialize(kSeed);
+  ASSIGN_OR_RETURN(std::shared_ptr<const dp::ClippingRule> clipping,
+                   dp::FlatClipping::Create(clip_norm, /*margin=*/0));
+  ASSIGN_OR_RETURN(const std::unique_ptr<dp::GradientPass> pass,
+                   dp::GradientPass::Create(layout, {.mode = sum_case.mode,
+                                                     .clipping = std::move(clipping),
+                                                     .loss_bound = 100,
+                                                     .max_examples = 4}));
+  const std::unique_ptr<models::Model> stages = models::MakeAllLayersModel(model, {});
+  const layout::ScheduleOptions schedule =
+      layout::MakeScheduleOptions(model, {.mode = sum_case.mode,
+                                          .strategy = sum_case.strategy,
+                                          .gathered_slots = kSlots,
+                                          .gradient_slots = kSlots});
+  train::Executor executor(schedule, *stages, *parameters, *pass);
+
+  const std::vector<models::MicroBatch> batches = SumMicroBatches();
+  const int world_size = communicator.world_size();
+  const int count = (static_cast<int>(batches.size()) + world_size - 1) / world_size;
+  const auto load = [&](int i) {
+    const size_t j = static_cast<size_t>(i * world_size + communicator.rank());
+    return j < batches.size() ? batches[j] : Dummy();
+  };
+  RETURN_IF_ERROR(executor.SumGradients(count, load).status());
+
+  std::string bytes;
+  for (int unit = 0; unit < layout.num_units(); ++unit) {
+    const at::Tensor& shard = parameters->GradientShard(unit);
+    std::vector<float> whole(layout.unit(unit).padded_elements);
+    RETURN_IF_ERROR(communicator.AllGather(
+        parameters->shard_group(),
+        absl::MakeConstSpan(shard.data_ptr<float>(), static_cast<size_t>(shard.numel())),
+        absl::MakeSpan(whole)));
+    bytes.append(reinterpret_cast<const char*>(whole.data()),
+                 layout.unit(unit).aligned_elements * sizeof(float));
+  }
+  // Every replica has the same bits.
+  RETURN_IF_ERROR(train::CheckRanksAgree(communicator, "sum", bytes));
+  return bytes;
+}
+
+std::string ResultPath(const std::string& directory, size_t sum_case) {
+  return absl::StrCat(directory, "/sums-", sum_case);
+}
+
+// The argument: directory, head, clip norm.
+const comm::RankBodyRegistration kSums(
+    "sums", [](const comm::RankContext& context) -> absl::Status {
+      at::set_num_threads(1);
+      const std::vector<std::string> words = absl::StrSplit(context.argument, ' ');
+      double clip_norm = 0;
+      SOTTO_CHECK(absl::SimpleAtod(words[2], &clip_norm));
+      ASSIGN_OR_RETURN(const std::unique_ptr<comm::Communicator> communicator, Connect(context));
+      const std::vector<SumCase> cases = CasesOf(context.world_size);
+      for (size_t i = 0; i < cases.size(); ++i) {
+        const absl::StatusOr<std::string> bytes =
+            RunCase(cases[i], words[1] == "tied", clip_norm, *communicator);
+        if (!bytes.ok()) {
+          return absl::Status(bytes.status().code(),
+                              absl::StrCat(cases[i].name, ": ", bytes.status().message()));
+        }
+        if (context.rank != 0) continue;
+        RETURN_IF_ERROR(AtomicWriteFile(ResultPath(words[0], i), *bytes));
+      }
+      return communicator->Barrier();
+    });
+
+FlatSums ReadSums(const std::string& path, const layout::FlatLayout& layout) {
+  const std::string bytes = *ReadFile(path);
+  FlatSums sums;
+  size_t begin = 0;
+  for (const layout::UnitLayout& unit : layout.units()) {
+    std::vector<float>& values = sums.emplace_back(unit.aligned_elements);
+    if (values.empty()) continue;
+    std::memcpy(values.data(), bytes.data() + begin, values.size() * sizeof(float));
+    begin += values.size() * sizeof(float);
+  }
+  SOTTO_CHECK(begin == bytes.size());
+  return sums;
+}
+
+}  // namespace
+
+std::vector<SumCase> CasesOf(int world_size) {
+  std::vector<SumCase> cases;
+  for (const layout::NamedStrategy& strategy : layout::kStrategies) {
+    const std::optional<layout::RankGrid> grid =
+        layout::MakeRankGrid(strategy.strategy, world_size, world_size / 2);
+    if (!grid.has_value()) continue;
+    for (const layout::NamedMode& mode : layout::kGradientModes) {
+      const std::string name = absl::StrCat(strategy.name, " ", mode.name);
+      cases.push_back({name, strategy.strategy, mode.mode, grid->shards});
+      if (mode.mode.norm == layout::Norm::kNone) continue;
+      cases.push_back({absl::StrCat(name, " deferred"), strategy.strategy,
+                       layout::WithDeferredNorms(mode.mode), grid->shards});
+    }
+  }
+  return cases;
+}
+
+layout::ModelDescription SumModel(bool tied_head) {
+  layout::ModelDescription model = models::DescribeAllLayers(ModelOptions(tied_head));
+  for (layout::UnitDescription& unit : model.units) {
+    for (layout::ParameterDescription& parameter : unit.parameters) {
+      // Wide enough that every gradient counts.
+      const int64_t fan_in = parameter.num_elements() / parameter.shape.front();
+      parameter.init = layout::Init::kNormal;
+      parameter.init_stddev = 0.7 / std::sqrt(static_cast<double>(fan_in));
+    }
+  }
+  return model;
+}
+
+UnitTensors SumParameters(const layout::ModelDescription& model) {
+  UnitTensors parameters;
+  int64_t index = 0;
+  for (const layout::UnitDescription& unit : model.units) {
+    std::vector<at::Tensor>& tensors = parameters.emplace_back();
+    for (const layout::ParameterDescription& parameter : unit.parameters) {
+      at::Tensor& tensor = tensors.emplace_back(at::empty(parameter.shape));
+      layout::FillInitialValues(
+          parameter, kSeed, index++, 0,
+          absl::MakeSpan(tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel())));
+    }
+  }
+  return parameters;
+}
+
+std::vector<models::MicroBatch> SumMicroBatches() {
+  return {MakeBatch(3, 8, 0, -1), MakeBatch(4, 8, 3, 1), MakeBatch(1, 12, 7, -1),
+          MakeBatch(4, 12, 8, -1), MakeBatch(2, 5, 12, -1)};
+}
+
+std::vector<ExampleGradient> OracleGradients(const layout::ModelDescription& model) {
+  const UnitTensors parameters = SumParameters(model);
+  std::vector<ExampleGradient> examples;
+  for (const models::MicroBatch& batch : SumMicroBatches()) {
+    for (int64_t b = 0; b < batch.tokens_BT.size(0); ++b) {
+      examples.push_back(AutogradAllLayers(model, parameters, batch.tokens_BT[b],
+                                           batch.loss_mask_BT[b], /*mean_loss=*/true));
+    }
+  }
+  return examples;
+}
+
+UnitTensors ClippedSum(const std::vector<ExampleGradient>& examples, double clip_norm) {
+  UnitTensors sums;
+  for (const ExampleGradient& example : examples) {
+    const double factor = example.norm > clip_norm ? clip_norm / example.norm : 1;
+    sums.resize(example.gradients.size());
+    for (size_t unit = 0; unit < sums.size(); ++unit) {
+      sums[unit].resize(example.gradients[unit].size());
+      for (size_t i = 0; i < sums[unit].size(); ++i) {
+        const at::Tensor& gradient = example.gradients[unit][i];
+        if (!gradient.defined()) continue;
+        at::Tensor& sum = sums[unit][i];
+        sum = sum.defined() ? sum.add(gradient, factor) : gradient.mul(factor);
+      }
+    }
+  }
+  return sums;
+}
+
+std::vector<FlatSums> SumInWorld(int world_size, bool tied_head, double clip_norm) {
+  const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
+  comm::RankProcesses ranks(
+      {.body = "sums",
+       .world_size = world_size,
+       .memfd_bytes = comm::LocalCommunicator::MemfdBytes(world_size, kRegionElements),
+       .argument =
+           absl::StrFormat("%s %s %.17g", directory, tied_head ? "tied" : "untied", clip_norm)});
+  std::vector<FlatSums> results;
+  if (!ranks.AllSucceed()) return results;
+  const layout::FlatLayout layout = *layout::FlatLayout::Create(SumModel(tied_head), 1);
+  for (size_t i = 0; i < CasesOf(world_size).size(); ++i) {
+    results.push_back(ReadSums(ResultPath(directory, i), layout));
+  }
+  return results;
+}
+
+}  // namespace sotto::equivalence

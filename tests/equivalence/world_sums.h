@@ -1,0 +1,50 @@
+// One step's clipped gradient sum of the all-layers model, by ranks that are processes, under every
+// strategy and gradient mode.
+#ifndef SOTTO_TESTS_EQUIVALENCE_WORLD_SUMS_H_
+#define SOTTO_TESTS_EQUIVALENCE_WORLD_SUMS_H_
+
+#include <string>
+#include <vector>
+
+#include "common/layout/flat_layout.h"
+#include "common/layout/gradient_mode.h"
+#include "common/layout/model_description.h"
+#include "common/layout/strategy.h"
+#include "tests/equivalence/autograd_gpt2.h"
+#include "worker/models/micro_batch.h"
+
+namespace sotto::equivalence {
+
+struct SumCase {
+  std::string name;  // "SHARD_GRAD_OP flash_bk deferred"
+  layout::Strategy strategy;
+  layout::UnitMode mode;
+  int shards = 1;  // of the shard group
+};
+
+// Every mode of the table, deferred where it has norms, under every strategy; HYBRID_SHARD in
+// groups of half of an even world.
+std::vector<SumCase> CasesOf(int world_size);
+
+// The all-layers model with parameters that are all away from zero and one.
+layout::ModelDescription SumModel(bool tied_head);
+UnitTensors SumParameters(const layout::ModelDescription& model);
+
+// The step's micro-batches: of different lengths and sizes; one example is wholly unscored.
+std::vector<models::MicroBatch> SumMicroBatches();
+
+// The fp64 oracle's gradients of all examples.
+std::vector<ExampleGradient> OracleGradients(const layout::ModelDescription& model);
+
+// Their sum, each clipped to `clip_norm` (infinite: not clipped).
+UnitTensors ClippedSum(const std::vector<ExampleGradient>& examples, double clip_norm);
+
+// Per unit the trainable region's flat sum, without the world's padding.
+using FlatSums = std::vector<std::vector<float>>;
+
+// Runs all cases in one world (RankTestMain must be main); empty when a rank failed.
+std::vector<FlatSums> SumInWorld(int world_size, bool tied_head, double clip_norm);
+
+}  // namespace sotto::equivalence
+
+#endif  // SOTTO_TESTS_EQUIVALENCE_WORLD_SUMS_H_
