@@ -93,6 +93,7 @@ void GradientPass::Begin(absl::Span<const int64_t> example_ids) {
   example_ids_.assign(example_ids.begin(), example_ids.end());
   norm_sq_GB_ =
       at::zeros({clipping_->num_groups(), static_cast<int64_t>(example_ids.size())}, at::kDouble);
+  norm_sq_B_ = norm_sq_GB_[0];  // The same memory where there is one group.
   coefficients_ = {};
   held_->Clear();
   book_->Clear();
@@ -122,7 +123,7 @@ int64_t GradientPass::MeasureDeferred() { return deferred_->Measure(); }
 void GradientPass::Clip(const at::Tensor& losses_B) {
   SOTTO_CHECK(deferred_->empty());  // A norm that is missing would clip too little.
   coefficients_ = ComputeCoefficients(norm_sq_GB_, losses_B, *clipping_);
-  norm_sq_B_ = norm_sq_GB_.sum(0);
+  if (clipping_->num_groups() > 1) norm_sq_B_ = norm_sq_GB_.sum(0);
 }
 
 const Coefficients& GradientPass::CoefficientsOf(int unit) const {

@@ -93,7 +93,7 @@ class GradientPass {
   // or in Clip.
   PrivateStatistics End(const at::Tensor& losses_B);
 
-  // Squared norms over all units of the micro-batch that was clipped last (float64 [B]). Private
+  // Squared norms over all units of the micro-batch (float64 [B]), whole from Clip on. Private
   // values: for tests and steward views.
   const at::Tensor& private_norm_sq_B() const { return norm_sq_B_; }
 
