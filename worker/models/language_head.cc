@@ -63,7 +63,7 @@ at::Tensor LanguageHead::HeadBackward(absl::Span<const at::Tensor> parameters,
     return LogitGrads(gathered, range,
                       at::empty({range.tokens_BT.size(0)}, range.weights_BT.options()));
   };
-  if (options_.tied != nullptr && sink.needs_cross_term(*head_)) {
+  if (options_.tied != nullptr && !head_->parameters().empty() && sink.needs_cross_term(*head_)) {
     KeepCrossTerm(batch, part, logit_grads);
   }
   return nn::HeadBackwardThrough(*head_, parameters, part, logit_grads, sink, again);
