@@ -10,4 +10,9 @@ double SumOfSquares(absl::Span<const float> values) {
   return reference::SumOfSquares(values);
 }
 
+double SumOfSquares64(absl::Span<const float> values) {
+  if (cpu::HasAvx2()) return cpu::SumOfSquares64Avx2(values);
+  return reference::SumOfSquares64(values);
+}
+
 }  // namespace sotto::kernels

@@ -14,6 +14,9 @@ inline constexpr int kSquareBlock = 4096;
 // size and the instruction set.
 double SumOfSquares(absl::Span<const float> values);
 
+// The same in float64 throughout: finite for all finite values.
+double SumOfSquares64(absl::Span<const float> values);
+
 }  // namespace sotto::kernels
 
 #endif  // SOTTO_KERNELS_SUM_OF_SQUARES_H_

@@ -42,6 +42,14 @@ TEST_P(VectorKernelsSizeTest, SumOfSquaresIsNearItsFloat64Value) {
   for (float value : values) exact += static_cast<double>(value) * value;
   EXPECT_NEAR(SumOfSquares(values), exact, 2e-6 * exact);
   EXPECT_NEAR(reference::SumOfSquares(values), exact, 1e-5 * exact);
+  EXPECT_NEAR(SumOfSquares64(values), exact, 1e-12 * exact);
+  EXPECT_EQ(reference::SumOfSquares64(values), exact);
+}
+
+TEST_P(VectorKernelsSizeTest, Float64SquaresDoNotOverflow) {
+  const std::vector<float> values(static_cast<size_t>(GetParam()), 1e30f);
+  const double exact = GetParam() * static_cast<double>(1e30f) * 1e30f;
+  EXPECT_NEAR(SumOfSquares64(values), exact, 1e-12 * exact);
 }
 
 TEST_P(VectorKernelsSizeTest, StreamsTheSameValuesAndSquares) {

@@ -155,6 +155,25 @@ double SumOfSquaresAvx2(absl::Span<const float> values) {
   return SquareBlocks<Copy::kNone>(values, nullptr);
 }
 
+SOTTO_AVX2 double SumOfSquares64Avx2(absl::Span<const float> values) {
+  const int64_t size = static_cast<int64_t>(values.size());
+  __m256d sums[4] = {_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(),
+                     _mm256_setzero_pd()};
+  int64_t i = 0;
+  for (; i + 16 <= size; i += 16) {
+    for (int k = 0; k < 4; ++k) {
+      const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(values.data() + i + 4 * k));
+      sums[k] = _mm256_fmadd_pd(v, v, sums[k]);
+    }
+  }
+  double lanes[4];
+  _mm256_storeu_pd(lanes,
+                   _mm256_add_pd(_mm256_add_pd(sums[0], sums[1]), _mm256_add_pd(sums[2], sums[3])));
+  double total = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+  for (; i < size; ++i) total += static_cast<double>(values[i]) * values[i];
+  return total;
+}
+
 double StreamWithNormAvx2(absl::Span<const float> values, float* out) {
   if (reinterpret_cast<uintptr_t>(out) % sizeof(__m256) != 0) {
     return SquareBlocks<Copy::kStore>(values, out);

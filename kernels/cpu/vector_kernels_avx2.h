@@ -13,6 +13,7 @@ bool HasAvx2();
 
 // Contracts: kernels/<name>.h.
 double SumOfSquaresAvx2(absl::Span<const float> values);
+double SumOfSquares64Avx2(absl::Span<const float> values);
 double StreamWithNormAvx2(absl::Span<const float> values, float* out);
 void FinishStreamingAvx2();
 void FoldAvx2(const float* rows, int64_t row_stride, absl::Span<const float> coefficients,

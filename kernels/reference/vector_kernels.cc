@@ -17,6 +17,12 @@ double SumOfSquares(absl::Span<const float> values) {
   return total;
 }
 
+double SumOfSquares64(absl::Span<const float> values) {
+  double total = 0;
+  for (float value : values) total += static_cast<double>(value) * value;
+  return total;
+}
+
 void Fold(const float* rows, int64_t row_stride, absl::Span<const float> coefficients,
           absl::Span<float> out) {
   for (size_t b = 0; b < coefficients.size(); ++b) {

@@ -11,6 +11,7 @@ namespace sotto::kernels::reference {
 
 // Contracts: kernels/<name>.h.
 double SumOfSquares(absl::Span<const float> values);
+double SumOfSquares64(absl::Span<const float> values);
 void Fold(const float* rows, int64_t row_stride, absl::Span<const float> coefficients,
           absl::Span<float> out);
 float SoftmaxGradient(absl::Span<float> logits, int64_t target, float weight);

@@ -3,6 +3,7 @@
 #include "ATen/Parallel.h"
 #include "common/base/log.h"
 #include "kernels/chacha_normals.h"
+#include "kernels/sum_of_squares.h"
 
 namespace sotto::dp {
 
@@ -33,9 +34,8 @@ double NormSqOfSlice(const ShardSlice& slice) {
   const float* values = DataOf(slice);
   double norm_sq = 0;
   for (const Interval& used : slice.used) {
-    for (int64_t i = used.begin; i < used.end; ++i) {
-      norm_sq += static_cast<double>(values[i]) * values[i];
-    }
+    norm_sq +=
+        kernels::SumOfSquares64(absl::MakeConstSpan(values + used.begin, used.end - used.begin));
   }
   return norm_sq;
 }

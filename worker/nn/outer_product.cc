@@ -15,10 +15,10 @@ namespace {
 
 // Products of fewer elements stay in cache: 64 KiB.
 constexpr int64_t kLeastStreamed = int64_t{1} << 14;
-// A tile of a streamed product: 512 KiB of the second-level cache, beside its factors' columns, and
+// A tile of a streamed product: 1 MiB of the second-level cache, beside its factors' columns, and
 // large enough for the product to run at full speed.
-constexpr int64_t kTileColumns = 1024;
-constexpr int64_t kTileElements = int64_t{1} << 17;
+constexpr int64_t kTileColumns = 2048;
+constexpr int64_t kTileElements = int64_t{1} << 18;
 
 // One example's factors, row-major.
 struct Factors {
