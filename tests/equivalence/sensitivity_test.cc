@@ -246,6 +246,7 @@ TEST_P(SensitivityTest, AnEmptyBatchAddsNothing) {
   ModeRun run(model, OptionsOf(GetParam(), 64), 4);
   const models::MicroBatch some = MakeMicroBatch(2, kTokens, kVocabulary, 9);
   EXPECT_EQ(Norm(SumOf(run, SelectFrom(some, {}), 4)), 0);
+}
 
 // Opposite gradients at positions of one example: Gram's terms cancel, the direct form takes over.
 TEST(GramCancellationTest, TheNormStaysAboveTheTrueOne) {
