@@ -76,7 +76,7 @@ TEST_P(WorldSizeTest, ACheckpointOfTwoRanksResumesOnFourRanksWithTheSameBits) {
 INSTANTIATE_TEST_SUITE_P(Modes, WorldSizeTest,
                          ::testing::Values(Case{"no_dp", 0}, Case{"per_example", 0},
                                            Case{"per_example", 1}, Case{"flash", 0},
-                                           Case{"flash", 1}),
+                                           Case{"flash", 1}, Case{"flash_fuse_bk", 1}),
                          [](const auto& info) {
                            return absl::StrCat(info.param.mode, "_sigma_",
                                                info.param.noise_multiplier);

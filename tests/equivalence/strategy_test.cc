@@ -1,0 +1,134 @@
+// Whole trainings under every strategy end at the same model.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_matchers.h"
+#include "gtest/gtest.h"
+#include "tests/equivalence/training_run.h"
+
+namespace sotto::equivalence {
+namespace {
+
+std::string NewDirectory() { return *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-")); }
+
+// SGD, because AdamW divides the rounding of parameters without a true gradient by itself.
+constexpr double kLearningRate = 0.1;
+
+// Strategies add the same numbers in another order. A sum of at most 40 gradients of norm C = 0.5
+// rounds by at most 40 * 2^-24 * 20 = 5e-5 per element; over the expected batch of 20, times the
+// learning rate, over 10 steps: 2.5e-6. (Seen: 3e-8.)
+constexpr double kTolerance = 2.5e-6;
+
+RunOptions Options(const std::string& strategy, int world_size) {
+  return {.world_size = world_size,
+          .strategy = strategy,
+          .shard_group_size = 2,
+          .noise_multiplier = 1,
+          .sgd_learning_rate = kLearningRate};
+}
+
+double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(a[i]) - b[i]));
+  }
+  return largest;
+}
+
+TEST(StrategyTest, EveryStrategyAddsTheSameNoiseAndEndsAtTheSameModel) {
+  const RunResult reference = Train(NewDirectory(), Options("FULL_SHARD", 1));
+  ASSERT_TRUE(reference.succeeded);
+  RunOptions without_noise = Options("FULL_SHARD", 1);
+  without_noise.noise_multiplier = 0;
+  const RunResult silent = Train(NewDirectory(), without_noise);
+  ASSERT_TRUE(silent.succeeded);
+  EXPECT_GT(LargestDifference(silent.parameters, reference.parameters), 100 * kTolerance);
+  for (const std::string strategy : {"SHARD_GRAD_OP", "NO_SHARD", "HYBRID_SHARD"}) {
+    for (int world_size : {1, 2, 4}) {
+      if (strategy == "HYBRID_SHARD" && world_size == 1) continue;  // No group of two.
+      const RunResult run = Train(NewDirectory(), Options(strategy, world_size));
+      ASSERT_TRUE(run.succeeded) << strategy << " on " << world_size << " ranks";
+      EXPECT_LE(LargestDifference(run.parameters, reference.parameters), kTolerance)
+          << strategy << " on " << world_size << " ranks";
+    }
+  }
+}
+
+TEST(StrategyTest, ACheckpointResumesUnderAnotherStrategy) {
+  const RunResult straight = Train(NewDirectory(), Options("FULL_SHARD", 1));
+  ASSERT_TRUE(straight.succeeded);
+  const std::string checkpoints = NewDirectory();
+  int64_t step = 0;
+  RunResult run;
+  for (const auto& [strategy, world_size, end_step] :
+       {std::tuple("NO_SHARD", 2, 3), std::tuple("SHARD_GRAD_OP", 3, 5),
+        std::tuple("HYBRID_SHARD", 4, 8), std::tuple("FULL_SHARD", 2, 10)}) {
+    RunOptions options = Options(strategy, world_size);
+    options.first_step = step;
+    options.end_step = step = end_step;
+    options.checkpoint_directory = checkpoints;
+    run = Train(NewDirectory(), options);
+    ASSERT_TRUE(run.succeeded) << strategy;
+  }
+  EXPECT_EQ(run.losses.size(), 2);
+  EXPECT_LE(LargestDifference(run.parameters, straight.parameters), kTolerance);
+}
+
+// Frozen: the whole first block, of the second the weights, and the embedding, which is also the
+// head.
+RunOptions Frozen(const std::string& strategy, int world_size) {
+  RunOptions options = Options(strategy, world_size);
+  options.frozen = {"wte.weight", "wpe.weight", "h.0.*", "h.1.*weight"};
+  return options;
+}
+
+TEST(StrategyTest, FrozenParametersKeepTheirValuesAtEveryWorldSize) {
+  RunOptions untrained = Frozen("FULL_SHARD", 1);
+  untrained.end_step = 0;
+  const RunResult initial = Train(NewDirectory(), untrained);
+  const RunResult one = Train(NewDirectory(), Frozen("FULL_SHARD", 1));
+  ASSERT_TRUE(initial.succeeded && one.succeeded);
+  const size_t embeddings = 29 * 16 + 12 * 16;
+  for (size_t i = 0; i < embeddings; ++i) ASSERT_EQ(one.parameters[i], initial.parameters[i]) << i;
+  int64_t moved = 0;
+  for (size_t i = 0; i < one.parameters.size(); ++i) {
+    moved += one.parameters[i] != initial.parameters[i];
+  }
+  const int64_t block = 12 * 16 * 16 + 13 * 16;  // Parameters of the third one.
+  EXPECT_GE(moved, block * 9 / 10);
+  EXPECT_LE(moved, block + 9 * 16 + 2 * 16);  // And biases of the second, and the final norm.
+  for (int world_size : {2, 4}) {
+    const RunResult many = Train(NewDirectory(), Frozen("FULL_SHARD", world_size));
+    ASSERT_TRUE(many.succeeded);
+    EXPECT_EQ(many.parameters, one.parameters) << world_size << " ranks";
+  }
+  for (const std::string strategy : {"SHARD_GRAD_OP", "NO_SHARD", "HYBRID_SHARD"}) {
+    const RunResult run = Train(NewDirectory(), Frozen(strategy, 2));
+    ASSERT_TRUE(run.succeeded) << strategy;
+    EXPECT_LE(LargestDifference(run.parameters, one.parameters), kTolerance) << strategy;
+  }
+}
+
+TEST(StrategyTest, ACheckpointHoldsFrozenParametersToo) {
+  const RunResult straight = Train(NewDirectory(), Frozen("FULL_SHARD", 1));
+  const std::string checkpoints = NewDirectory();
+  RunOptions first = Frozen("FULL_SHARD", 2);
+  first.end_step = 4;
+  first.checkpoint_directory = checkpoints;
+  ASSERT_TRUE(Train(NewDirectory(), first).succeeded);
+  RunOptions second = Frozen("FULL_SHARD", 3);
+  second.first_step = 4;
+  second.checkpoint_directory = checkpoints;
+  const RunResult resumed = Train(NewDirectory(), second);
+  ASSERT_TRUE(straight.succeeded && resumed.succeeded);
+  EXPECT_EQ(resumed.parameters, straight.parameters);
+}
+
+}  // namespace
+}  // namespace sotto::equivalence
