@@ -8,6 +8,7 @@
 #include "ATen/Parallel.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/base/files.h"
@@ -82,12 +83,17 @@ class RecordingObserver : public train::TrainObserver {
   void OnProgress(int64_t, double) override {}
   void OnStep(const dp::NoisedMetrics& metrics, double, double) override {
     losses.push_back(metrics.raw().has_value() ? metrics.raw()->mean_loss : std::nan(""));
+    batch_sizes.push_back(metrics.raw().has_value() ? metrics.raw()->sampled_batch_size
+                                                    : std::nan(""));
+    clip_norms.push_back(metrics.clip_norm());
   }
   void OnEvaluation(int64_t, double loss) override { evaluations.push_back(loss); }
   void OnCheckpoint(int64_t, const std::string&) override {}
   void OnNote(const std::string&) override {}
 
   std::vector<double> losses;
+  std::vector<double> batch_sizes;
+  std::vector<double> clip_norms;
   std::vector<double> evaluations;
 };
 
@@ -141,6 +147,14 @@ const comm::RankBodyRegistration kTrain(
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/parameters.bin"), bytes));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/losses.txt"),
                                       absl::StrJoin(observer.losses, " ")));
+      RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/batch_sizes.txt"),
+                                      absl::StrJoin(observer.batch_sizes, " ")));
+      // Every digit: runs that must agree are compared exactly.
+      RETURN_IF_ERROR(AtomicWriteFile(
+          absl::StrCat(directory, "/clip_norms.txt"),
+          absl::StrJoin(observer.clip_norms, " ", [](std::string* out, double value) {
+            absl::StrAppendFormat(out, "%.17g", value);
+          })));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/evaluations.txt"),
                                       absl::StrJoin(observer.evaluations, " ")));
       RETURN_IF_ERROR(
@@ -169,7 +183,7 @@ void FillSharding(const RunOptions& options, v1::JobPlan* plan) {
   const layout::FlatLayout layout = *layout::FlatLayout::Create(model, grid.shards);
   v1::ShardingPlan& sharding = *plan->mutable_sharding();
   sharding.set_world_size(options.world_size);
-  v1::Strategy message;
+  v1::Strategy message = v1::STRATEGY_UNSPECIFIED;
   SOTTO_CHECK(v1::Strategy_Parse(options.strategy, &message));
   sharding.set_strategy(message);
   sharding.set_shard_group_size(grid.shards);
@@ -251,6 +265,7 @@ v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
   dataset.set_max_length(options.max_length);
   FillTraining(options, &plan);
   FillSharding(options, &plan);
+  if (options.adjust) options.adjust(plan);
   return plan;
 }
 
@@ -270,6 +285,8 @@ RunResult Train(const std::string& directory, const RunOptions& options) {
   result.parameters.resize(bytes.size() / sizeof(float));
   std::memcpy(result.parameters.data(), bytes.data(), bytes.size());
   result.losses = ReadNumbers(absl::StrCat(directory, "/losses.txt"));
+  result.batch_sizes = ReadNumbers(absl::StrCat(directory, "/batch_sizes.txt"));
+  result.clip_norms = ReadNumbers(absl::StrCat(directory, "/clip_norms.txt"));
   result.evaluations = ReadNumbers(absl::StrCat(directory, "/evaluations.txt"));
   result.peak_bytes = static_cast<int64_t>(ReadNumbers(absl::StrCat(directory, "/peak.txt"))[0]);
   return result;

@@ -3,6 +3,7 @@
 #define SOTTO_TESTS_EQUIVALENCE_TRAINING_RUN_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct RunOptions {
   int32_t max_length = 12;   // of the model and the records, divisible by 3
   bool score_tokens = true;  // false: no token counts in any loss
   uint64_t seed = 99;
+  std::function<void(v1::JobPlan&)> adjust;  // last: what the options above do not say
 };
 
 // A GPT-2 of a few thousand parameters and a plan for it, as planning would resolve it, not
@@ -47,6 +49,8 @@ struct RunResult {
   bool succeeded = false;           // every rank
   std::vector<float> parameters;    // canonical order, without padding
   std::vector<double> losses;       // raw mean loss of each step
+  std::vector<double> clip_norms;   // C of each step
+  std::vector<double> batch_sizes;  // examples of each step's batch
   std::vector<double> evaluations;  // none without an evaluation file
   int64_t peak_bytes = 0;           // resident, of the rank that needed most
 };

@@ -74,12 +74,11 @@ class BudgetTest : public ::testing::Test, protected ledger::LedgerFixture {
 
   // As the scheduler admits it.
   absl::Status Admit(const std::string& job, const v1::JobPlan& plan) {
-    const v1::PrivacyPlan& privacy = plan.privacy();
-    accounting::StepCharge charge;
-    charge.units.assign(privacy.step_charge().begin(), privacy.step_charge().end());
-    charge.truncation_delta =
-        privacy.truncation_delta() / static_cast<double>(privacy.charged_steps());
-    return Reserve(ledger::MakeRequest(job, "fortunes", privacy.charged_steps(), charge));
+    ledger::ReservationRequest request;
+    request.job = job;
+    request.dataset = "fortunes";
+    ASSIGN_OR_RETURN(request.charge, ledger::JobChargeOf(plan));
+    return Reserve(request);
   }
 
   // Runs `steps` of the job, and ends it.

@@ -46,6 +46,7 @@ void ControlClient::Report(const dp::NoisedMetrics& metrics, const ReportContext
   report.set_step(metrics.step());
   report.set_attempt(metrics.attempt());
   report.set_learning_rate(context.learning_rate);
+  report.set_clip_norm(metrics.clip_norm());
   report.set_noised_gradient_norm(metrics.noised_gradient_norm());
   report.set_corrected_gradient_norm(metrics.corrected_gradient_norm());
   report.set_gradient_norm_resolution(metrics.gradient_norm_resolution());
