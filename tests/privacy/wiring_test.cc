@@ -7,7 +7,10 @@
 
 #include "gtest/gtest.h"
 #include "worker/control/control_client.h"
+#include "worker/dp/clip_threshold.h"
 #include "worker/dp/clipped_sum.h"
+#include "worker/dp/clipped_sum_passkey.h"
+#include "worker/dp/l2_sensitivity.h"
 #include "worker/dp/mechanism.h"
 #include "worker/dp/noised_gradient.h"
 #include "worker/dp/noised_metrics.h"
@@ -40,6 +43,22 @@ static_assert(!Releases<dp::ClippedSum, int64_t>);
 static_assert(!Releases<dp::ClippedSum, grant::Grant>);
 static_assert(!Releases<dp::NoisedGradient, grant::StepGrant>);
 static_assert(!Releases<std::vector<dp::ShardSlice>, grant::StepGrant>);
+
+// Noise is scaled by what a clipping rule enforced.
+template <typename Sensitivity>
+concept IsSensitivity =
+    std::is_constructible_v<dp::ClippedSum, dp::ClippedSumPasskey, std::vector<dp::ShardSlice>,
+                            dp::PrivateStatistics, Sensitivity>;
+static_assert(IsSensitivity<dp::L2Sensitivity>);
+static_assert(!IsSensitivity<double> && !std::is_constructible_v<dp::L2Sensitivity, double>);
+
+// A clip norm that adapts sees what was released, and nothing else.
+template <typename Seen>
+concept AdaptsTo = requires(dp::ClipThreshold& threshold, const Seen& seen) {
+  threshold.Observe(seen);
+};
+static_assert(AdaptsTo<dp::NoisedMetrics>);
+static_assert(!AdaptsTo<dp::RawMetrics> && !AdaptsTo<dp::PrivateStatistics> && !AdaptsTo<double>);
 
 template <typename Sampler, typename Grant>
 concept Samples = requires(const Sampler& sampler, Grant grant) {

@@ -1,5 +1,6 @@
 #include "worker/checkpoint/checkpointer.h"
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -150,6 +151,37 @@ TEST_F(CheckpointerTest, AnotherModelIsRefused) {
   Rank state(0, 1);
   EXPECT_THAT(MakeCheckpointer(0, 1).Restore(state.States()).status(),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("another model")));
+}
+
+// A threshold of 0.1 that came back as 0.1 rounded once would part two ranks or two runs.
+TEST_F(CheckpointerTest, NumbersComeBackToTheLastBit) {
+  Rank state(0, 1);
+  double clip_norm = std::nextafter(0.1, 1.0);
+  double tiny = 1e-300 / 3;
+  const std::vector<NumberState> saved = {{"clip_norm", &clip_norm}, {"moment", &tiny}};
+  SOTTO_CHECK_OK(MakeCheckpointer(0, 1).WriteShard(10, state.States()));
+  ASSERT_OK(MakeCheckpointer(0, 1).Commit(10, saved).status());
+  double read_clip_norm = 0, read_tiny = 0;
+  const std::vector<NumberState> read = {{"moment", &read_tiny}, {"clip_norm", &read_clip_norm}};
+  ASSERT_OK(MakeCheckpointer(0, 1).Restore(state.States(), read).status());
+  EXPECT_EQ(read_clip_norm, clip_norm);
+  EXPECT_EQ(read_tiny, tiny);
+}
+
+TEST_F(CheckpointerTest, OtherNumbersAreRefusedAndChangeNothing) {
+  Rank state(0, 1);
+  double saved = 7;
+  SOTTO_CHECK_OK(MakeCheckpointer(0, 1).WriteShard(10, state.States()));
+  ASSERT_OK(
+      MakeCheckpointer(0, 1).Commit(10, std::vector<NumberState>{{"clip_norm", &saved}}).status());
+  double number = 1;
+  for (const std::vector<NumberState>& expected :
+       {std::vector<NumberState>{}, std::vector<NumberState>{{"moment", &number}},
+        std::vector<NumberState>{{"clip_norm", &number}, {"moment", &number}}}) {
+    EXPECT_THAT(MakeCheckpointer(0, 1).Restore(state.States(), expected).status(),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("clip_norm")));
+    EXPECT_EQ(number, 1);
+  }
 }
 
 }  // namespace
