@@ -28,21 +28,22 @@ std::vector<at::Tensor> ParameterViews(const layout::ModelDescription& descripti
   std::vector<at::Tensor> views;
   for (size_t i = 0; i < layout.unit(unit).parameters.size(); ++i) {
     const layout::ParameterLayout& parameter = layout.unit(unit).parameters[i];
+    if (parameter.interval().end > flat.numel()) {
+      views.emplace_back();
+      continue;
+    }
     views.push_back(flat.narrow(0, parameter.offset, parameter.elements)
                         .view(description.units[unit].parameters[i].shape));
   }
   return views;
 }
 
-TestModel MakeTestModel(const layout::Gpt2Dimensions& dimensions, int64_t seed) {
-  layout::ModelDescription description = ValueOrDie(layout::MakeGpt2Description(dimensions));
+TestModel MakeTestModel(layout::ModelDescription description, double stddev, int64_t seed) {
   layout::FlatLayout layout = ValueOrDie(layout::FlatLayout::Create(description, 1));
   TestModel model{.description = std::move(description), .layout = std::move(layout)};
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  // Wide enough that every gradient counts, small enough that attention does not saturate.
-  const double stddev = 0.85 / std::sqrt(static_cast<double>(dimensions.width));
   for (int unit = 0; unit < model.layout.num_units(); ++unit) {
-    model.flat.push_back(at::zeros({model.layout.unit(unit).padded_elements}));
+    model.flat.push_back(at::zeros({model.layout.unit(unit).whole_elements()}));
     model.parameters.push_back(
         ParameterViews(model.description, model.layout, unit, model.flat.back()));
     for (size_t i = 0; i < model.parameters[unit].size(); ++i) {
@@ -52,6 +53,12 @@ TestModel MakeTestModel(const layout::Gpt2Dimensions& dimensions, int64_t seed) 
     }
   }
   return model;
+}
+
+TestModel MakeTestModel(const layout::Gpt2Dimensions& dimensions, int64_t seed) {
+  // Wide enough that every gradient counts, small enough that attention does not saturate.
+  const double stddev = 0.85 / std::sqrt(static_cast<double>(dimensions.width));
+  return MakeTestModel(ValueOrDie(layout::MakeGpt2Description(dimensions)), stddev, seed);
 }
 
 models::MicroBatch MakeMicroBatch(int64_t examples, int64_t tokens, int64_t vocabulary,
@@ -106,7 +113,9 @@ ModeRun::ModeRun(const TestModel& model, const ModeOptions& options, int64_t max
     : model_(model) {
   layout::UnitMode mode = *layout::FindMode(options.mode);
   if (options.deferred_norms) mode = layout::WithDeferredNorms(mode);
-  stages_ = ValueOrDie(models::Model::Create(model.description, options.model));
+  stages_ = options.make_model == nullptr
+                ? ValueOrDie(models::Model::Create(model.description, options.model))
+                : options.make_model(model.description, options.model);
   pass_ = ValueOrDie(
       dp::GradientPass::Create(model.layout, {.mode = mode,
                                               .layer_modes = options.layer_modes,
@@ -132,7 +141,12 @@ void ModeRun::ZeroGradients() { parameters_->ClearGradientShards(); }
 
 void ModeRun::LoadParameters() {
   for (int unit = 0; unit < model_.layout.num_units(); ++unit) {
-    at::Tensor(parameters_->MasterShard(unit)).copy_(model_.flat[unit]);
+    const layout::UnitLayout& unit_layout = model_.layout.unit(unit);
+    const at::Tensor& flat = model_.flat[unit];
+    at::Tensor(parameters_->MasterShard(unit))
+        .copy_(flat.narrow(0, 0, unit_layout.padded_elements));
+    at::Tensor(parameters_->FrozenShard(unit))
+        .copy_(flat.narrow(0, unit_layout.padded_elements, unit_layout.frozen.padded_elements));
   }
 }
 

@@ -4,6 +4,7 @@
 #define SOTTO_TESTS_EQUIVALENCE_MODE_RUN_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,16 +27,19 @@
 
 namespace sotto::equivalence {
 
-// A GPT-2 with random parameters, all of them away from their initial zeros and ones.
+// A model with random parameters, all of them away from their initial zeros and ones.
 struct TestModel {
   layout::ModelDescription description;
   layout::FlatLayout layout;
-  std::vector<at::Tensor> flat;  // per unit
+  std::vector<at::Tensor> flat;  // per unit, frozen region included
   UnitTensors parameters;        // views of them
 };
 TestModel MakeTestModel(const layout::Gpt2Dimensions& dimensions, int64_t seed);
+// `stddev` of parameters with several dimensions; the others' is 0.1.
+TestModel MakeTestModel(layout::ModelDescription description, double stddev, int64_t seed);
 
-// Views of the unit's parameters in a flat buffer.
+// Views of the unit's parameters in a flat buffer; undefined for frozen ones where it holds the
+// trainable region only.
 std::vector<at::Tensor> ParameterViews(const layout::ModelDescription& description,
                                        const layout::FlatLayout& layout, int unit,
                                        const at::Tensor& flat);
@@ -55,6 +59,10 @@ struct ModeOptions {
   double applied_clip_norm = 1;
   std::shared_ptr<const dp::ClippingRule> clipping;  // null: flat at applied_clip_norm
   models::Model::Options model;
+  // Makes the stages; null: those of the description's family.
+  std::function<std::unique_ptr<models::Model>(const layout::ModelDescription&,
+                                               const models::Model::Options&)>
+      make_model;
 };
 
 // Every way to clip that the table knows: the modes with norms, and those whose norms can wait.

@@ -22,6 +22,10 @@ constexpr int64_t kDirectTile = int64_t{1} << 17;
 // sum |terms| / |sum| beyond which Gram's rounding, a few 2^-24 of sum |terms|, could exceed the
 // clipping margin.
 constexpr double kMostCancellation = 64;
+// What underflow may have taken from a sum, as a share of it: below the clipping margin.
+constexpr double kMostUnderflow = 0x1p-17;
+// Squared norms below it are no matter: nobody clips at 2^-40.
+constexpr double kNegligible = 0x1p-80;
 
 // One example's factors, row-major.
 struct Factors {
@@ -77,7 +81,28 @@ double DirectNormSq(const Factors& whole, std::vector<float>& scratch) {
 struct GramSum {
   double sum = 0;
   double absolute = 0;
+  // The largest squared length of a row of left and of right.
+  float longest_left = 0;
+  float longest_right = 0;
+
+  // Rows may be so short, on one side, that their products are denormal, and so long on the other
+  // that what is lost there matters: products of rows of width L are off by at most L 2^-149.
+  bool HoldsFor(const Factors& f) const {
+    const double pairs = static_cast<double>(f.tokens) * static_cast<double>(f.tokens);
+    const double lost = pairs * 0x1p-149 *
+                        (static_cast<double>(f.left_width) * longest_right +
+                         static_cast<double>(f.right_width) * longest_left);
+    // Written so that NaN does not hold.
+    return absolute <= kMostCancellation * std::max(sum, kNegligible) &&
+           lost <= kMostUnderflow * std::max(sum, kNegligible);
+  }
 };
+
+// Largest of the diagonal of a `rows` x `rows` matrix, at least `largest`.
+float LargestOnDiagonal(const float* gram, int64_t rows, float largest) {
+  for (int64_t i = 0; i < rows; ++i) largest = std::max(largest, gram[i * (rows + 1)]);
+  return largest;
+}
 
 GramSum TileSum(const float* left, const float* right, int64_t size) {
   GramSum total;
@@ -112,6 +137,10 @@ GramSum TiledGramNormSq(const Factors& f, std::vector<float>& scratch) {
            right_gram);
       const GramSum tile = TileSum(left_gram, right_gram, rows * columns);
       const double weight = s == t ? 1 : 2;
+      if (s == t) {
+        total.longest_left = LargestOnDiagonal(left_gram, rows, total.longest_left);
+        total.longest_right = LargestOnDiagonal(right_gram, rows, total.longest_right);
+      }
       total.sum += weight * tile.sum;
       total.absolute += weight * tile.absolute;
     }
@@ -132,7 +161,10 @@ GramSum WholeGramNormSq(const Factors& f, std::vector<float>& scratch) {
   scratch.resize(static_cast<size_t>(2 * size));
   Gram(f.left, f.tokens, f.left, f.tokens, f.left_width, scratch.data());
   Gram(f.right, f.tokens, f.right, f.tokens, f.right_width, scratch.data() + size);
-  return TileSum(scratch.data(), scratch.data() + size, size);
+  GramSum total = TileSum(scratch.data(), scratch.data() + size, size);
+  total.longest_left = LargestOnDiagonal(scratch.data(), f.tokens, 0);
+  total.longest_right = LargestOnDiagonal(scratch.data() + size, f.tokens, 0);
+  return total;
 }
 
 double WholeProductNormSq(const Factors& f, std::vector<float>& scratch) {
@@ -147,15 +179,18 @@ double VectorNormSq(const float* values, int64_t width) {
 
 double NormSq(const Factors& f, NormForm form, std::vector<float>& scratch) {
   if (f.tokens == 1) {
-    return VectorNormSq(f.left, f.left_width) * VectorNormSq(f.right, f.right_width);
+    const double left = VectorNormSq(f.left, f.left_width);
+    const double right = VectorNormSq(f.right, f.right_width);
+    const GramSum lengths{.sum = left * right,
+                          .longest_left = static_cast<float>(left),
+                          .longest_right = static_cast<float>(right)};
+    return lengths.HoldsFor(f) ? lengths.sum : DirectNormSq(f, scratch);
   }
   if (form == NormForm::kFromGradient) return WholeProductNormSq(f, scratch);
   if (form == NormForm::kTiled && !GramIsCheaper(f)) return DirectNormSq(f, scratch);
   const GramSum gram =
       form == NormForm::kGram ? WholeGramNormSq(f, scratch) : TiledGramNormSq(f, scratch);
-  // Written so that NaN takes the direct form too.
-  if (gram.absolute <= kMostCancellation * gram.sum) return gram.sum;
-  return gram.absolute == 0 ? 0 : DirectNormSq(f, scratch);
+  return gram.HoldsFor(f) ? gram.sum : DirectNormSq(f, scratch);
 }
 
 double ColumnSumNormSq(const Factors& f, std::vector<float>& scratch) {

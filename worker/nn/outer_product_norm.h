@@ -17,8 +17,10 @@ namespace sotto::nn {
 //                  128 x 128, and tiles of M_b, squared and dropped;
 //   kFromGradient  the whole of M_b.
 // Where the first sum's terms cancel so far that its rounding would matter (sum |terms| > 64
-// |sum|), tiles of M_b are used instead, so that the relative error of the norm stays below 2^-15,
-// half of the clipping margin.
+// |sum|), or rows are so short that products of them underflow while those of the other side are
+// long, tiles of M_b are used instead, so that the relative error of the norm stays below 2^-15,
+// half of the clipping margin. The same holds with one token. (Norms below 2^-40 may come out as
+// zero.)
 void AddOuterProductNormSq(const at::Tensor& left_BTL, const at::Tensor& right_BTR, NormForm form,
                            const at::Tensor& norm_sq_B);
 

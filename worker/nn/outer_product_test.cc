@@ -155,5 +155,35 @@ TEST(OuterProductCancellationTest, TheNormOfACancellingSumIsStillRight) {
   EXPECT_GT(expected, 0);
 }
 
+// Squares of the short side are denormal or zero in float32; those of the products are not.
+TEST(OuterProductUnderflowTest, ShortRowsBesideLongOnesStillCount) {
+  for (int64_t tokens : {1, 40}) {
+    for (double scale : {1e-21, 1e-23}) {
+      at::Tensor left = Normal({1, tokens, 300}, 1).mul(scale);
+      at::Tensor right = Normal({1, tokens, 400}, 2).mul(1e17);
+      // A token that hides the others' lengths: ordinary on one side, without gradient.
+      left[0][0].fill_(tokens == 1 ? scale : 1);
+      if (tokens > 1) right[0][0].zero_();
+      const double expected = NormSq64(Products64(left, right)).item<double>();
+      for (NormForm form : kForms) {
+        for (bool swapped : {false, true}) {
+          const at::Tensor norm_sq = at::zeros({1}, at::kDouble);
+          AddOuterProductNormSq(swapped ? right : left, swapped ? left : right, form, norm_sq);
+          EXPECT_NEAR(norm_sq.item<double>(), expected, 1e-5 * expected)
+              << tokens << " tokens, " << scale << ", form " << static_cast<int>(form);
+        }
+      }
+    }
+  }
+}
+
+TEST(OuterProductUnderflowTest, NothingIsStillNothing) {
+  for (NormForm form : kForms) {
+    const at::Tensor norm_sq = at::zeros({2}, at::kDouble);
+    AddOuterProductNormSq(Normal({2, 40, 300}, 1), at::zeros({2, 40, 400}), form, norm_sq);
+    EXPECT_EQ(norm_sq.abs().max().item<double>(), 0);
+  }
+}
+
 }  // namespace
 }  // namespace sotto::nn

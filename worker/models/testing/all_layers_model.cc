@@ -14,23 +14,20 @@
 
 namespace sotto::models {
 
-std::unique_ptr<Model> MakeAllLayersModel(const AllLayersOptions& all_layers,
+std::unique_ptr<Model> MakeAllLayersModel(const layout::ModelDescription& description,
                                           const Model::Options& options) {
-  const layout::ModelDescription description = DescribeAllLayers(all_layers);
   const layout::UnitDescription& root = description.units[0];
   const ParameterFinder find(root);
-  const auto embedding = [&](absl::string_view name) {
-    const int weight = find.Optional(name);
-    return nn::EmbeddingOptions{.weight = weight, .index = LayerIndex(root, weight)};
-  };
-  const auto tied = all_layers.tied_head ? std::make_shared<TiedState>() : nullptr;
+  const int head = find.Optional("lm_head.weight");
+  const bool is_tied = head == ParameterFinder::kNone;
+  const auto tied = is_tied ? std::make_shared<TiedState>() : nullptr;
 
   std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(
-      std::make_unique<TokenEmbedding>(TokenEmbedding::Options{.unit = 0,
-                                                               .tokens = embedding("wte.weight"),
-                                                               .positions = embedding("wpe.weight"),
-                                                               .tied = tied}));
+  stages.push_back(std::make_unique<TokenEmbedding>(
+      TokenEmbedding::Options{.unit = 0,
+                              .tokens = EmbeddingOptionsOf(root, find.Optional("wte.weight")),
+                              .positions = EmbeddingOptionsOf(root, find.Optional("wpe.weight")),
+                              .tied = tied}));
   stages.push_back(std::make_unique<ConvolutionStage>(1, description.units[1]));
   stages.push_back(std::make_unique<AttentionStage>(2, description.units[2]));
   stages.push_back(std::make_unique<ModulationStage>(3, description.units[3]));
@@ -40,7 +37,7 @@ std::unique_ptr<Model> MakeAllLayersModel(const AllLayersOptions& all_layers,
       .unit = 0,
       .norm = LayerNormOptions(root, find.Optional("ln_f.weight"), find.Optional("ln_f.bias"),
                                AllLayersOptions::kEpsilon),
-      .weight = embedding(all_layers.tied_head ? "wte.weight" : "lm_head.weight"),
+      .weight = EmbeddingOptionsOf(root, is_tied ? find.Optional("wte.weight") : head),
       .tied = tied,
       .loss_reduction = options.loss_reduction,
       .head_chunk_bytes = options.head_chunk_bytes,

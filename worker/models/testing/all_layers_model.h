@@ -8,8 +8,9 @@
 
 namespace sotto::models {
 
-// The stages of DescribeAllLayers(all_layers).
-std::unique_ptr<Model> MakeAllLayersModel(const AllLayersOptions& all_layers,
+// The stages of a description that DescribeAllLayers made; which of its parameters are trainable
+// may have been changed since.
+std::unique_ptr<Model> MakeAllLayersModel(const layout::ModelDescription& description,
                                           const Model::Options& options);
 
 }  // namespace sotto::models

@@ -22,16 +22,12 @@ nn::LoraLinear::Options Map(const layout::UnitDescription& unit, absl::string_vi
                        nn::Linear::WeightLayout::kOutputInput, AllLayersOptions::kLoraAlpha);
 }
 
-nn::RmsNorm::Options Norm(const layout::UnitDescription& unit) {
-  const int gain = ParameterFinder(unit).Optional("norm.weight");
-  return {.gain = gain, .epsilon = AllLayersOptions::kEpsilon, .index = LayerIndex(unit, gain)};
-}
-
 }  // namespace
 
 AttentionStage::AttentionStage(int unit, const layout::UnitDescription& description)
     : unit_(unit),
-      norm_(Norm(description)),
+      norm_(RmsNormOptions(description, ParameterFinder(description).Optional("norm.weight"),
+                           AllLayersOptions::kEpsilon)),
       q_(Map(description, "q")),
       k_(Map(description, "k")),
       v_(Map(description, "v")),

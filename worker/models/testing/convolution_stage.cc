@@ -16,10 +16,12 @@ constexpr int64_t kAhead = 2;
 nn::Conv2d::Options SpreadOptions(const layout::UnitDescription& unit) {
   const int weight = ParameterFinder(unit).Optional("spread.weight");
   return {.weight = weight,
-          .bias = ParameterFinder(unit).Optional("spread.bias"),
+          .bias = weight + 1,
           .kernel = {3, 3},
           .stride = {1, 2},
           .padding = {kAhead, 1},
+          .weight_frozen = IsFrozen(unit, weight),
+          .bias_frozen = IsFrozen(unit, weight + 1),
           .index = LayerIndex(unit, weight)};
 }
 
@@ -29,12 +31,8 @@ nn::Conv2d::Options MixOptions(const layout::UnitDescription& unit) {
           .kernel = {3, 1},
           .padding = {kAhead, 0},
           .groups = 2,
+          .weight_frozen = IsFrozen(unit, weight),
           .index = LayerIndex(unit, weight)};
-}
-
-nn::EmbeddingOptions AgainOptions(const layout::UnitDescription& unit) {
-  const int weight = ParameterFinder(unit).Optional("again.weight");
-  return {.weight = weight, .index = LayerIndex(unit, weight)};
 }
 
 // [B, T, channels * columns] -> [B, channels, T, columns].
@@ -61,7 +59,8 @@ at::Tensor Uncut(const at::Tensor& grads) {
 
 ConvolutionStage::ConvolutionStage(int unit, const layout::UnitDescription& description)
     : unit_(unit),
-      again_(AgainOptions(description)),
+      again_(
+          EmbeddingOptionsOf(description, ParameterFinder(description).Optional("again.weight"))),
       spread_(SpreadOptions(description)),
       mix_(MixOptions(description)) {}
 

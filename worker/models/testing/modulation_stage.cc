@@ -10,17 +10,14 @@ namespace {
 
 constexpr int64_t kChannels = AllLayersOptions::kChannels;
 
-nn::EmbeddingOptions TopicOptions(const layout::UnitDescription& unit) {
-  const int weight = ParameterFinder(unit).Optional("topic.weight");
-  return {.weight = weight, .index = LayerIndex(unit, weight)};
-}
-
 nn::GroupNorm::Options GroupNormOptions(const layout::UnitDescription& unit) {
   const int gain = ParameterFinder(unit).Optional("group_norm.weight");
   return {.gain = gain,
-          .bias = ParameterFinder(unit).Optional("group_norm.bias"),
+          .bias = gain + 1,
           .groups = 2,
           .epsilon = AllLayersOptions::kEpsilon,
+          .gain_frozen = IsFrozen(unit, gain),
+          .bias_frozen = IsFrozen(unit, gain + 1),
           .index = LayerIndex(unit, gain)};
 }
 
@@ -28,11 +25,13 @@ nn::GroupNorm::Options GroupNormOptions(const layout::UnitDescription& unit) {
 nn::Conv2d::Options PoolOptions(const layout::UnitDescription& unit) {
   const int weight = ParameterFinder(unit).Optional("pool.weight");
   return {.weight = weight,
-          .bias = ParameterFinder(unit).Optional("pool.bias"),
+          .bias = weight + 1,
           .kernel = {3, 3},
           .stride = {2, 2},
           .padding = {1, 1},
           .groups = 2,
+          .weight_frozen = IsFrozen(unit, weight),
+          .bias_frozen = IsFrozen(unit, weight + 1),
           .index = LayerIndex(unit, weight)};
 }
 
@@ -54,7 +53,8 @@ nn::LoraLinear::Options Map(const layout::UnitDescription& unit, absl::string_vi
 
 ModulationStage::ModulationStage(int unit, const layout::UnitDescription& description)
     : unit_(unit),
-      topic_(TopicOptions(description)),
+      topic_(
+          EmbeddingOptionsOf(description, ParameterFinder(description).Optional("topic.weight"))),
       group_norm_(GroupNormOptions(description)),
       pool_(PoolOptions(description)),
       modulate_(Map(description, "modulate")),

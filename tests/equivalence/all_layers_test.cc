@@ -1,0 +1,224 @@
+// Every gradient mode x every kind of layer, on the path that training takes, against autograd in
+// float64 over one example at a time.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ATen/Functions.h"
+#include "ATen/Parallel.h"
+#include "gtest/gtest.h"
+#include "tests/equivalence/autograd_all_layers.h"
+#include "tests/equivalence/mode_run.h"
+#include "worker/models/testing/all_layers_model.h"
+
+namespace sotto::equivalence {
+namespace {
+
+constexpr int64_t kVocabulary = 29;
+
+// Which parameters are trained.
+struct Subject {
+  std::string name;
+  bool tied = true;
+  // Only the parameters of this layer, "unit/layer"; empty: as the description has it.
+  std::string layer;
+  bool biases_only = false;
+};
+
+layout::ModelDescription DescriptionOf(const Subject& subject) {
+  layout::ModelDescription description =
+      models::DescribeAllLayers({.vocabulary_size = kVocabulary, .tied_head = subject.tied});
+  for (layout::UnitDescription& unit : description.units) {
+    for (const layout::LayerDescription& layer : unit.layers) {
+      for (int parameter : layer.parameters) {
+        bool& trainable = unit.parameters[parameter].trainable;
+        if (!subject.layer.empty()) trainable = unit.name + "/" + layer.name == subject.layer;
+        if (subject.biases_only) trainable = unit.parameters[parameter].name.ends_with(".bias");
+      }
+    }
+  }
+  return description;
+}
+
+// The whole model, its biases, and each layer alone: alone, a layer's norm cannot hide behind the
+// others'.
+std::vector<Subject> Subjects() {
+  std::vector<Subject> subjects = {{.name = "WholeTied"},
+                                   {.name = "WholeUntied", .tied = false},
+                                   {.name = "Biases", .biases_only = true}};
+  for (bool tied : {true, false}) {
+    const layout::ModelDescription description =
+        models::DescribeAllLayers({.vocabulary_size = kVocabulary, .tied_head = tied});
+    for (const layout::UnitDescription& unit : description.units) {
+      if (!tied && unit.name != "root") continue;
+      for (const layout::LayerDescription& layer : unit.layers) {
+        std::string name = unit.name + "_" + layer.name + (tied ? "" : "_untied");
+        std::replace(name.begin(), name.end(), '.', '_');
+        subjects.push_back({.name = name, .tied = tied, .layer = unit.name + "/" + layer.name});
+      }
+    }
+  }
+  return subjects;
+}
+
+// Made once for all modes.
+struct Reference {
+  TestModel model;
+  models::MicroBatch batch;
+  std::vector<ExampleGradient> examples;
+  double clip_norm = 1;  // the median norm
+  double largest = 0;    // norm, were everything trained
+  double rounding = 0;   // what an example's gradient may be off by beyond the usual tolerances
+};
+
+// What float32 loses of an output gradient on its way down is a share of the whole gradient, also
+// where a layer's own is tiny: a query that sees one key has no gradient at all but for rounding.
+double LargestNormOfAll(layout::ModelDescription description, const TestModel& model,
+                        const models::MicroBatch& batch) {
+  for (layout::UnitDescription& unit : description.units) {
+    for (layout::ParameterDescription& parameter : unit.parameters) parameter.trainable = true;
+  }
+  double largest = 0;
+  for (int64_t b = 0; b < batch.tokens_BT.size(0); ++b) {
+    const ExampleGradient example =
+        AutogradAllLayers(description, model.parameters, batch.tokens_BT[b], batch.loss_mask_BT[b],
+                          /*mean_loss=*/true);
+    largest = std::max(largest, example.norm);
+  }
+  return largest;
+}
+
+const Reference& ReferenceOf(const Subject& subject, int64_t tokens) {
+  static auto& references = *new std::map<std::pair<std::string, int64_t>, Reference>;
+  const auto [found, is_new] = references.try_emplace(
+      {subject.name, tokens},
+      Reference{.model = MakeTestModel(DescriptionOf(subject), /*stddev=*/0.3, /*seed=*/11),
+                // Few distinct tokens: most of them repeat.
+                .batch = MakeMicroBatch(/*examples=*/5, tokens, /*vocabulary=*/8, /*seed=*/4)});
+  Reference& reference = found->second;
+  if (!is_new) return reference;
+  std::vector<double> norms;
+  for (int64_t b = 0; b < reference.batch.tokens_BT.size(0); ++b) {
+    reference.examples.push_back(AutogradAllLayers(
+        reference.model.description, reference.model.parameters, reference.batch.tokens_BT[b],
+        reference.batch.loss_mask_BT[b], /*mean_loss=*/true));
+    norms.push_back(reference.examples.back().norm);
+  }
+  std::sort(norms.begin(), norms.end());
+  reference.largest =
+      LargestNormOfAll(reference.model.description, reference.model, reference.batch);
+  if (!subject.layer.empty()) reference.rounding = 1e-7 * reference.largest;
+  const double median = norms[norms.size() / 2];
+  if (median > reference.rounding) reference.clip_norm = median;
+  return reference;
+}
+
+void ExpectNorms(const Reference& reference, const ModeRun& run) {
+  for (size_t b = 0; b < reference.examples.size(); ++b) {
+    const double expected = reference.examples[b].norm;
+    EXPECT_NEAR(std::sqrt(run.norm_sq_B()[b].item<double>()), expected,
+                1e-5 * expected + 1e-7 * reference.largest)
+        << "example " << b;
+  }
+}
+
+// Each tensor within 1e-5 of itself and 1e-6 of the whole; where one layer is trained alone, also
+// within its rounding.
+void ExpectClippedSums(const Reference& reference, const UnitTensors& sums) {
+  UnitTensors expected(sums.size());
+  double whole_sq = 0;
+  for (size_t unit = 0; unit < sums.size(); ++unit) {
+    for (size_t i = 0; i < sums[unit].size(); ++i) {
+      expected[unit].emplace_back();
+      if (!reference.examples[0].gradients[unit][i].defined()) continue;
+      at::Tensor sum = at::zeros(reference.model.parameters[unit][i].sizes(), at::kDouble);
+      for (const ExampleGradient& example : reference.examples) {
+        const double factor =
+            example.norm > reference.clip_norm ? reference.clip_norm / example.norm : 1;
+        sum.add_(example.gradients[unit][i], factor);
+      }
+      whole_sq += sum.pow(2).sum().item<double>();
+      expected[unit].back() = sum;
+    }
+  }
+  for (size_t unit = 0; unit < sums.size(); ++unit) {
+    for (size_t i = 0; i < sums[unit].size(); ++i) {
+      const at::Tensor& sum = expected[unit][i];
+      ASSERT_EQ(sums[unit][i].defined(), sum.defined());
+      if (!sum.defined()) continue;
+      EXPECT_LE(sums[unit][i].to(at::kDouble).sub(sum).norm().item<double>(),
+                1e-5 * sum.norm().item<double>() + 1e-6 * std::sqrt(whole_sq) +
+                    reference.rounding * static_cast<double>(reference.examples.size()))
+          << reference.model.description.units[unit].name << "/"
+          << reference.model.description.units[unit].parameters[i].name;
+    }
+  }
+}
+
+struct Case {
+  ClippingMode mode;
+  Subject subject;
+};
+
+// Keeps the bytes of a case out of messages.
+void PrintTo(const Subject& s, std::ostream* out) { *out << s.name; }
+
+void PrintTo(const Case& c, std::ostream* out) { *out << c.mode.name << c.subject.name; }
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const Subject& subject : Subjects()) {
+    for (const ClippingMode& mode : ClippingModes()) cases.push_back({mode, subject});
+  }
+  return cases;
+}
+
+class AllLayersTest : public ::testing::TestWithParam<Case> {
+ protected:
+  // Tensors of a few hundred elements: threads would only wait for each other.
+  static void SetUpTestSuite() { at::set_num_threads(1); }
+
+  static void ExpectTheFloat64Loop(int64_t tokens) {
+    const auto& [mode, subject] = GetParam();
+    const Reference& reference = ReferenceOf(subject, tokens);
+    ModeRun run(reference.model,
+                {.mode = mode.mode,
+                 .deferred_norms = mode.deferred_norms,
+                 .applied_clip_norm = reference.clip_norm,
+                 .make_model = models::MakeAllLayersModel},
+                reference.batch.tokens_BT.size(0));
+    run.Run(reference.batch);
+    ExpectNorms(reference, run);
+    ExpectClippedSums(reference, run.gradients());
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Cases, AllLayersTest, ::testing::ValuesIn(Cases()), [](const auto& info) {
+  return info.param.mode.name + "_" + info.param.subject.name;
+});
+
+TEST_P(AllLayersTest, NormsAndClippedSumsEqualTheFloat64Loop) { ExpectTheFloat64Loop(20); }
+
+TEST_P(AllLayersTest, TwoTokensAreEnough) { ExpectTheFloat64Loop(2); }
+
+class UnclippedAllLayersTest : public ::testing::TestWithParam<Subject> {};
+
+INSTANTIATE_TEST_SUITE_P(Subjects, UnclippedAllLayersTest, ::testing::ValuesIn(Subjects()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(UnclippedAllLayersTest, NoDpIsTheSumOfUnclippedGradients) {
+  Reference reference = ReferenceOf(GetParam(), /*tokens=*/20);
+  reference.clip_norm = INFINITY;
+  ModeRun run(reference.model, {.mode = "no_dp", .make_model = models::MakeAllLayersModel},
+              reference.batch.tokens_BT.size(0));
+  run.Run(reference.batch);
+  ExpectClippedSums(reference, run.gradients());
+}
+
+}  // namespace
+}  // namespace sotto::equivalence

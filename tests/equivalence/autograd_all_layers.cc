@@ -1,0 +1,175 @@
+#include "tests/equivalence/autograd_all_layers.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace sotto::equivalence {
+namespace {
+
+using Named = std::map<std::string, torch::Tensor>;  // "unit/parameter"
+
+constexpr int64_t kWidth = 16;
+constexpr int64_t kHeadWidth = 4;
+constexpr double kEpsilon = 1e-5;
+constexpr double kLoraScale = 3.0 / 2;
+
+torch::Tensor RmsNorm(const torch::Tensor& x, const torch::Tensor& gain) {
+  return x / torch::sqrt(x.pow(2).mean(-1, true) + kEpsilon) * gain;
+}
+
+torch::Tensor LayerNorm(const torch::Tensor& x, const torch::Tensor& gain,
+                        const torch::Tensor& bias) {
+  const torch::Tensor centred = x - x.mean(-1, true);
+  return centred / torch::sqrt(centred.pow(2).mean(-1, true) + kEpsilon) * gain + bias;
+}
+
+torch::Tensor Conv(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
+                   std::vector<int64_t> stride, std::vector<int64_t> padding, int64_t groups) {
+  return torch::conv2d(x, weight, bias, stride, padding, /*dilation=*/1, groups);
+}
+
+torch::Tensor Convolution(const Named& p, const torch::Tensor& x, const torch::Tensor& tokens) {
+  const int64_t length = x.size(0);
+  const torch::Tensor sum = x + p.at("convolution/again.weight").index_select(0, tokens);
+  const torch::Tensor image = sum.reshape({length, 4, 4}).permute({1, 0, 2}).unsqueeze(0);
+  const torch::Tensor spread = Conv(image, p.at("convolution/spread.weight"),
+                                    p.at("convolution/spread.bias"), {1, 2}, {2, 1}, 1)
+                                   .slice(2, 0, length);
+  const torch::Tensor mixed = Conv(spread * torch::sigmoid(spread), p.at("convolution/mix.weight"),
+                                   torch::Tensor(), {1, 1}, {2, 0}, 2)
+                                  .slice(2, 0, length);
+  return sum + mixed.squeeze(0).permute({1, 0, 2}).reshape({length, kWidth});
+}
+
+// [T, heads, kHeadWidth], each pair (j, j + 2) turned by position * frequency.
+torch::Tensor Turn(const torch::Tensor& x) {
+  const torch::Tensor positions = torch::arange(x.size(0), torch::kDouble).view({-1, 1, 1});
+  const torch::Tensor angles =
+      positions * torch::tensor({1.0, 0.1}, torch::kDouble).view({1, 1, 2});
+  const torch::Tensor first = x.slice(2, 0, 2);
+  const torch::Tensor second = x.slice(2, 2, 4);
+  return torch::cat(
+      {first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin()},
+      2);
+}
+
+torch::Tensor Attention(const Named& p, const torch::Tensor& x) {
+  const int64_t length = x.size(0);
+  const torch::Tensor n = RmsNorm(x, p.at("attention/norm.weight"));
+  const auto project = [&](const std::string& name) {
+    return n.matmul(p.at("attention/" + name + ".weight").t()).reshape({length, -1, kHeadWidth});
+  };
+  const torch::Tensor q = Turn(project("q"));
+  const torch::Tensor k = Turn(project("k"));
+  const torch::Tensor v = project("v");
+  std::vector<torch::Tensor> heads;
+  for (int64_t head = 0; head < q.size(1); ++head) {
+    const int64_t shared = head / (q.size(1) / k.size(1));
+    torch::Tensor scores = q.select(1, head).matmul(k.select(1, shared).t()) / 2.0;
+    scores = scores.masked_fill(torch::ones({length, length}, torch::kBool).triu(1),
+                                -std::numeric_limits<double>::infinity());
+    heads.push_back(torch::softmax(scores, -1).matmul(v.select(1, shared)));
+  }
+  const torch::Tensor mixed = torch::cat(heads, 1);
+  return x + mixed.matmul(p.at("attention/o.weight").t()) + p.at("attention/o.bias") +
+         kLoraScale * mixed.matmul(p.at("attention/o.lora_A.weight").t())
+                          .matmul(p.at("attention/o.lora_B.weight").t());
+}
+
+torch::Tensor GroupNorm(const torch::Tensor& image, const torch::Tensor& gain,
+                        const torch::Tensor& bias) {
+  const torch::Tensor groups = image.reshape({2, -1});
+  const torch::Tensor centred = groups - groups.mean(1, true);
+  const torch::Tensor normalised =
+      (centred / torch::sqrt(centred.pow(2).mean(1, true) + kEpsilon)).view_as(image);
+  return normalised * gain.view({1, -1, 1, 1}) + bias.view({1, -1, 1, 1});
+}
+
+torch::Tensor Modulation(const Named& p, const torch::Tensor& x, const torch::Tensor& tokens) {
+  const torch::Tensor topic =
+      p.at("modulation/topic.weight").index_select(0, tokens.slice(0, 0, 1)).view({1, 4, 2, 2});
+  torch::Tensor image =
+      GroupNorm(topic, p.at("modulation/group_norm.weight"), p.at("modulation/group_norm.bias"));
+  image = Conv(image * torch::sigmoid(image), p.at("modulation/pool.weight"),
+               p.at("modulation/pool.bias"), {2, 2}, {1, 1}, 2);
+  const torch::Tensor modulation = image.view({1, 8}).matmul(p.at("modulation/modulate.weight")) +
+                                   p.at("modulation/modulate.bias");
+  torch::Tensor h = LayerNorm(x, p.at("modulation/norm.weight"), p.at("modulation/norm.bias"));
+  h = h * (1 + modulation.slice(1, 0, kWidth)) + modulation.slice(1, kWidth, 2 * kWidth);
+  h = h.matmul(p.at("modulation/fc.weight")) + p.at("modulation/fc.bias");
+  h = 0.5 * h * (1 + torch::tanh(std::sqrt(2 / M_PI) * (h + 0.044715 * h.pow(3))));
+  return x + h.matmul(p.at("modulation/proj.weight")) + p.at("modulation/proj.bias");
+}
+
+torch::Tensor Logits(const Named& p, const torch::Tensor& tokens) {
+  torch::Tensor x = p.at("root/wte.weight").index_select(0, tokens) +
+                    p.at("root/wpe.weight").slice(0, 0, tokens.size(0));
+  x = Convolution(p, x, tokens);
+  x = Attention(p, x);
+  x = Modulation(p, x, tokens);
+  const torch::Tensor kept = x.matmul(p.at("frozen/kept.weight").t());
+  x = x + kept * torch::sigmoid(kept);
+  x = RmsNorm(x, p.at("scale/scale.weight"));
+  x = LayerNorm(x, p.at("root/ln_f.weight"), p.at("root/ln_f.bias"));
+  const bool untied = p.contains("root/lm_head.weight");
+  return x.matmul(p.at(untied ? "root/lm_head.weight" : "root/wte.weight").t());
+}
+
+torch::Tensor Loss(const torch::Tensor& logits, const torch::Tensor& tokens_T,
+                   const torch::Tensor& loss_mask_T, bool mean_loss) {
+  const int64_t scored = tokens_T.size(0) - 1;
+  torch::Tensor weights = loss_mask_T.to(torch::kDouble).slice(0, 1);
+  if (mean_loss) weights = weights / std::max(1.0, weights.sum().item<double>());
+  return -(weights * torch::log_softmax(logits.slice(0, 0, scored), -1)
+                         .gather(1, tokens_T.slice(0, 1).unsqueeze(1))
+                         .squeeze(1))
+              .sum();
+}
+
+}  // namespace
+
+ExampleGradient AutogradAllLayers(const layout::ModelDescription& description,
+                                  const UnitTensors& parameters, const at::Tensor& tokens_T,
+                                  const at::Tensor& loss_mask_T, bool mean_loss) {
+  Named named;
+  std::vector<torch::Tensor> leaves;
+  for (size_t unit = 0; unit < parameters.size(); ++unit) {
+    for (size_t i = 0; i < parameters[unit].size(); ++i) {
+      const layout::ParameterDescription& parameter = description.units[unit].parameters[i];
+      const torch::Tensor leaf = parameters[unit][i]
+                                     .detach()
+                                     .to(torch::kDouble)
+                                     .clone()
+                                     .requires_grad_(parameter.trainable);
+      named[description.units[unit].name + "/" + parameter.name] = leaf;
+      if (parameter.trainable) leaves.push_back(leaf);
+    }
+  }
+  const torch::Tensor loss = Loss(Logits(named, tokens_T), tokens_T, loss_mask_T, mean_loss);
+  const std::vector<torch::Tensor> gradients =
+      torch::autograd::grad({loss}, leaves, /*grad_outputs=*/{}, /*retain_graph=*/false,
+                            /*create_graph=*/false, /*allow_unused=*/true);
+  ExampleGradient result{.loss = loss.item<double>()};
+  double norm_sq = 0;
+  size_t next = 0;
+  for (size_t unit = 0; unit < parameters.size(); ++unit) {
+    result.gradients.emplace_back(parameters[unit].size());
+    for (size_t i = 0; i < parameters[unit].size(); ++i) {
+      if (!description.units[unit].parameters[i].trainable) continue;
+      at::Tensor& gradient = result.gradients.back()[i];
+      gradient = gradients[next].defined() ? gradients[next] : torch::zeros_like(leaves[next]);
+      norm_sq += gradient.pow(2).sum().item<double>();
+      ++next;
+    }
+  }
+  result.norm = std::sqrt(norm_sq);
+  return result;
+}
+
+}  // namespace sotto::equivalence
