@@ -20,6 +20,7 @@
 #include "proto/sotto/v1/plan.pb.h"
 #include "worker/comm/solo_communicator.h"
 #include "worker/data/record_loader.h"
+#include "worker/dp/flat_clipping.h"
 #include "worker/dp/gradient_pass.h"
 #include "worker/models/model.h"
 #include "worker/resident_memory.h"
@@ -100,10 +101,12 @@ absl::StatusOr<at::Tensor> NormSq(fsdp::ShardedParameters& parameters,
                                   const models::MicroBatch& batch) {
   ASSIGN_OR_RETURN(const std::unique_ptr<models::Model> model,
                    models::Model::Create(parameters.model(), models::Model::Options{}));
+  ASSIGN_OR_RETURN(const std::shared_ptr<const dp::ClippingRule> clipping,
+                   dp::FlatClipping::Create(/*clip_norm=*/1, /*margin=*/0));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<dp::GradientPass> pass,
       dp::GradientPass::Create(parameters.layout(), {.mode = *layout::FindMode("flash"),
-                                                     .applied_clip_norm = 1,
+                                                     .clipping = clipping,
                                                      .max_examples = batch.tokens_BT.size(0)}));
   pass->Begin(batch.example_ids);
   const auto gathered = [&](int unit) -> absl::StatusOr<absl::Span<const at::Tensor>> {

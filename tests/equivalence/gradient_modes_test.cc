@@ -312,7 +312,7 @@ TEST(MixedModesTest, OnePassAndTwoDoNotMix) {
   const auto create = [&](const std::string& mode) {
     return dp::GradientPass::Create(model.layout, {.mode = *layout::FindMode(mode),
                                                    .layer_modes = layer_modes,
-                                                   .applied_clip_norm = 1,
+                                                   .clipping = *dp::FlatClipping::Create(1, 0),
                                                    .max_examples = 1})
         .status();
   };

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/layout/gpt2_description.h"
 #include "common/layout/schedule_options.h"
+#include "worker/dp/flat_clipping.h"
 
 namespace sotto::equivalence {
 namespace {
@@ -18,6 +19,11 @@ template <typename T>
 T ValueOrDie(absl::StatusOr<T> value) {
   SOTTO_CHECK(value.ok()) << value.status().ToString();
   return *std::move(value);
+}
+
+std::shared_ptr<const dp::ClippingRule> RuleOf(const ModeOptions& options) {
+  if (options.clipping != nullptr) return options.clipping;
+  return ValueOrDie(dp::FlatClipping::Create(options.applied_clip_norm, /*margin=*/0));
 }
 
 }  // namespace
@@ -116,20 +122,18 @@ ModeRun::ModeRun(const TestModel& model, const ModeOptions& options, int64_t max
   stages_ = options.make_model == nullptr
                 ? ValueOrDie(models::Model::Create(model.description, options.model))
                 : options.make_model(model.description, options.model);
-  pass_ = ValueOrDie(
-      dp::GradientPass::Create(model.layout, {.mode = mode,
-                                              .layer_modes = options.layer_modes,
-                                              .clipping = options.clipping,
-                                              .applied_clip_norm = options.applied_clip_norm,
-                                              .loss_bound = 100,
-                                              .max_examples = max_examples}));
+  pass_ = ValueOrDie(dp::GradientPass::Create(model.layout, {.mode = mode,
+                                                             .layer_modes = options.layer_modes,
+                                                             .clipping = RuleOf(options),
+                                                             .loss_bound = 100,
+                                                             .max_examples = max_examples}));
   parameters_ = ValueOrDie(fsdp::ShardedParameters::Create(
       model.description, model.layout, communicator_, {.strategy = options.strategy}));
   executor_ = std::make_unique<train::Executor>(
       layout::MakeScheduleOptions(
           model.description,
           {.mode = mode, .layer_modes = options.layer_modes, .strategy = options.strategy}),
-      *stages_, *parameters_, *pass_);
+      *stages_, *parameters_, *pass_, /*profile=*/nullptr, options.compute_type);
   for (int unit = 0; unit < model.layout.num_units(); ++unit) {
     flat_gradients_.push_back(parameters_->GradientShard(unit));
     gradients_.push_back(

@@ -1,6 +1,5 @@
 #include "worker/dp/gradient_pass.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "ATen/ops/zeros.h"
@@ -9,7 +8,6 @@
 #include "common/base/status_macros.h"
 #include "worker/dp/book_keeping.h"
 #include "worker/dp/deferred_norms.h"
-#include "worker/dp/flat_clipping.h"
 #include "worker/dp/gradient_sinks.h"
 #include "worker/dp/held_gradients.h"
 #include "worker/dp/statistics_reader.h"
@@ -46,27 +44,26 @@ absl::Status CheckLayerModes(const layout::FlatLayout& layout,
 
 absl::StatusOr<std::unique_ptr<GradientPass>> GradientPass::Create(const layout::FlatLayout& layout,
                                                                    const Options& options) {
-  std::shared_ptr<const ClippingRule> clipping = options.clipping;
-  if (clipping == nullptr) {
-    ASSIGN_OR_RETURN(clipping, FlatClipping::Create(options.applied_clip_norm, /*margin=*/0));
+  if (options.clipping == nullptr) {
+    return absl::InvalidArgumentError("a gradient pass needs a clipping rule");
   }
   if (options.max_examples < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_examples must be at least 1, but is ", options.max_examples));
   }
-  if (clipping->num_groups() != 1 && clipping->num_groups() != layout.num_units()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("clip thresholds are given for ", clipping->num_groups(),
-                     " units, but the layout has ", layout.num_units()));
+  const int groups = options.clipping->num_groups();
+  if (groups != 1 && groups != layout.num_units()) {
+    return absl::InvalidArgumentError(absl::StrCat("clip thresholds are given for ", groups,
+                                                   " units, but the layout has ",
+                                                   layout.num_units()));
   }
   RETURN_IF_ERROR(CheckLayerModes(layout, options));
-  return std::unique_ptr<GradientPass>(new GradientPass(layout, options, std::move(clipping)));
+  return std::unique_ptr<GradientPass>(new GradientPass(layout, options));
 }
 
-GradientPass::GradientPass(const layout::FlatLayout& layout, const Options& options,
-                           std::shared_ptr<const ClippingRule> clipping)
+GradientPass::GradientPass(const layout::FlatLayout& layout, const Options& options)
     : options_(options),
-      clipping_(std::move(clipping)),
+      clipping_(options.clipping),
       held_(std::make_unique<HeldGradients>(layout, options.max_examples)),
       book_(std::make_unique<BookKeeping>(layout.num_units())),
       deferred_(std::make_unique<DeferredNorms>()) {}

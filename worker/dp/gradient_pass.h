@@ -46,7 +46,6 @@ class GradientPass {
     layout::LayerModes layer_modes;  // empty: `mode` for every layer
     // Where nothing is clipped (Norm::kNone) the rule only says what noise is scaled by.
     std::shared_ptr<const ClippingRule> clipping;
-    double applied_clip_norm = 0;  // instead of `clipping`: flat, without a margin
     double loss_bound = 0;  // each example's loss is clipped to [0, loss_bound] in the statistics
     int64_t max_examples = 0;  // B of the largest micro-batch
   };
@@ -98,8 +97,7 @@ class GradientPass {
   const at::Tensor& private_norm_sq_B() const { return norm_sq_B_; }
 
  private:
-  GradientPass(const layout::FlatLayout& layout, const Options& options,
-               std::shared_ptr<const ClippingRule> clipping);
+  GradientPass(const layout::FlatLayout& layout, const Options& options);
 
   const Coefficients& CoefficientsOf(int unit) const;
 
