@@ -170,11 +170,11 @@ TEST(ComparisonTest, OneWrongLayerDisagrees) {
 
 TEST(ComparisonTest, RecordsSurviveTheirTransport) {
   RecordedRun run = MakeRun(std::nan(""), std::numeric_limits<double>::infinity());
-  run.phases = {{.name = "forward", .seconds = 0.5, .count = 3}};
+  run.steps[0].phases = {{.name = "forward", .seconds = 0.5, .count = 3}};
   ASSERT_OK_AND_ASSIGN(const RecordedRun read, RunFromBytes(RunToBytes(run)));
   EXPECT_TRUE(std::isnan(read.steps[1].loss));
   EXPECT_EQ(read.steps[1].gradient_norm, std::numeric_limits<double>::infinity());
-  EXPECT_EQ(read.phases[0].name, "forward");
+  EXPECT_EQ(read.steps[0].phases[0].name, "forward");
   EXPECT_THAT(RunFromBytes("no record"), StatusIs(absl::StatusCode::kDataLoss));
 }
 

@@ -67,4 +67,8 @@ std::string GnuplotQuoted(const std::string& text) {
   return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "''"}}), "'");
 }
 
+std::string GnuplotDoubleQuoted(const std::string& text) {
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "'"}}), "\"");
+}
+
 }  // namespace sotto::check

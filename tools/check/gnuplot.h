@@ -15,6 +15,9 @@ absl::StatusOr<std::string> RunGnuplot(const std::string& script);
 // Text as a gnuplot string, in single quotes.
 std::string GnuplotQuoted(const std::string& text);
 
+// A word of a data block.
+std::string GnuplotDoubleQuoted(const std::string& text);
+
 }  // namespace sotto::check
 
 #endif  // SOTTO_TOOLS_CHECK_GNUPLOT_H_

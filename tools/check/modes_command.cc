@@ -12,14 +12,12 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "tools/check/arguments.h"
 #include "tools/check/mode_comparison.h"
 #include "tools/check/mode_plots.h"
 #include "tools/check/mode_report.h"
-#include "tools/check/model_argument.h"
 
 namespace sotto::check {
 namespace {
@@ -38,14 +36,6 @@ struct Arguments {
   std::vector<std::string> modes;
   bool no_plots = false;
 };
-
-absl::StatusOr<v1::Strategy> ParseStrategy(const std::string& text) {
-  v1::Strategy strategy;
-  const std::string name = absl::StrReplaceAll(text, {{"-", "_"}});
-  if (v1::Strategy_Parse(name, &strategy) && strategy != v1::STRATEGY_UNSPECIFIED) return strategy;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "--strategy must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD, but is ", text));
-}
 
 template <typename T, typename U>
 void Override(const std::optional<T>& value, U& setting) {
@@ -121,18 +111,10 @@ absl::Status WriteOut(const ModeComparison& comparison, const std::string& text,
   return absl::OkStatus();
 }
 
-absl::Status MakeFolder(const std::string& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (!error) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--out ", folder, " cannot be made: ", error.message()));
-}
-
 int CheckModes(const Arguments& arguments) {
   // Before minutes of work, not after.
   if (!arguments.out.empty()) {
-    if (const absl::Status status = MakeFolder(arguments.out); !status.ok()) return Fail(status);
+    if (const absl::Status status = MakeOutFolder(arguments.out); !status.ok()) return Fail(status);
   }
   const absl::StatusOr<Preset> preset = PresetOf(arguments);
   if (!preset.ok()) return Fail(preset.status());

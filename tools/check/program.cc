@@ -8,6 +8,7 @@
 #include "tools/check/command.h"
 #include "tools/check/gradients_command.h"
 #include "tools/check/modes_command.h"
+#include "tools/check/profile_command.h"
 #include "tools/check/rank_gang.h"
 #include "tools/check/training_rank.h"
 #include "tools/check/world_command.h"
@@ -23,6 +24,7 @@ int RunProgram(int argc, char** argv) {
   app.require_subcommand(1);
   const std::vector<Command> commands = {
       AddModesCommand(app),
+      AddProfileCommand(app),
       AddGradientsCommand(app),
       AddWorldCommand(app),
   };

@@ -4,12 +4,12 @@
 
 namespace sotto::check {
 
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedPhase, name, seconds, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedStep, loss, gradient_norm, clip_fraction, batch_size,
-                                   parameter_norm, parameter_distance, seconds)
+                                   parameter_norm, parameter_distance, seconds, phases)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedLayer, name, first_weight_norm, first_gradient_norm,
                                    last_weight_norm, last_gradient_norm)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedPhase, name, seconds, count)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedRun, steps, layers, phases, peak_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedRun, steps, layers, peak_bytes)
 
 double RecordedRun::MeanGradientNorm() const {
   double sum = 0;

@@ -11,6 +11,13 @@
 
 namespace sotto::check {
 
+// Of one step, on rank 0.
+struct RecordedPhase {
+  std::string name;  // of train::PhaseProfile
+  double seconds = 0;
+  int64_t count = 0;
+};
+
 struct RecordedStep {
   double loss = 0;           // mean over the drawn examples
   double gradient_norm = 0;  // of the (clipped) gradient sum over the expected batch size, no noise
@@ -20,6 +27,7 @@ struct RecordedStep {
   // From the reference run's parameters after the same step; 0 without a reference.
   double parameter_distance = 0;
   double seconds = 0;
+  std::vector<RecordedPhase> phases;
 };
 
 // One weight matrix, at the first and at the last step.
@@ -31,16 +39,9 @@ struct RecordedLayer {
   double last_gradient_norm = 0;
 };
 
-struct RecordedPhase {
-  std::string name;
-  double seconds = 0;  // over all steps, of rank 0
-  int64_t count = 0;
-};
-
 struct RecordedRun {
   std::vector<RecordedStep> steps;
   std::vector<RecordedLayer> layers;
-  std::vector<RecordedPhase> phases;
   int64_t peak_bytes = 0;  // resident, of the rank that needed most
 
   double FinalLoss() const { return steps.empty() ? 0 : steps.back().loss; }

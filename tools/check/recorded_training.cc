@@ -88,12 +88,12 @@ absl::Status RecordedTraining::WriteRecords() {
   for (int record = 0; record < settings_.records; ++record) {
     const int32_t shortest = std::min(2, settings_.length);
     std::vector<int32_t> tokens(shortest + below(settings_.length - shortest + 1));
-    if (record == 0) tokens.resize(settings_.length);
+    if (record == 0 || settings_.full_length) tokens.resize(settings_.length);
     std::vector<uint8_t> scored(tokens.size(), 1);
     for (size_t t = 0; t < tokens.size(); ++t) {
       const bool follows = t > 0 && below(4) != 0;
       tokens[t] = follows ? (3 * tokens[t - 1] + 1) % vocabulary_size : below(vocabulary_size);
-      if (record % 5 == 4 && t < tokens.size() / 4) scored[t] = 0;
+      if (!settings_.full_length && record % 5 == 4 && t < tokens.size() / 4) scored[t] = 0;
     }
     RETURN_IF_ERROR(writer.Add(tokens, scored));
   }

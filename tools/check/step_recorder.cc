@@ -50,6 +50,27 @@ absl::StatusOr<std::vector<std::vector<std::vector<float>>>> GatherAll(
 StepRecorder::StepRecorder(const RunRequest& request, Clock& clock)
     : request_(request), plan_(request.plan), snapshots_(request.snapshots), clock_(clock) {}
 
+void StepRecorder::Observe(fsdp::ShardedParameters& parameters,
+                           const train::PhaseProfile& profile) {
+  parameters_ = &parameters;
+  profile_ = &profile;
+  totals_.assign(profile.totals().begin(), profile.totals().end());
+  begin_ = clock_.Now();
+}
+
+std::vector<RecordedPhase> StepRecorder::PhasesOfStep() {
+  std::vector<RecordedPhase> phases;
+  for (size_t i = 0; i < totals_.size(); ++i) {
+    const train::PhaseProfile::Total& total = profile_->totals()[i];
+    phases.push_back(
+        {.name = std::string(total.name),
+         .seconds = 1e-9 * static_cast<double>(total.nanoseconds - totals_[i].nanoseconds),
+         .count = total.count - totals_[i].count});
+  }
+  totals_.assign(profile_->totals().begin(), profile_->totals().end());
+  return phases;
+}
+
 void StepRecorder::OnStep(const dp::NoisedMetrics& metrics, double, double) {
   if (!status_.ok()) return;
   status_ = Record(metrics);
@@ -64,7 +85,8 @@ absl::Status StepRecorder::Record(const dp::NoisedMetrics& metrics) {
                     .gradient_norm = metrics.raw()->gradient_norm,
                     .clip_fraction = metrics.raw()->clip_fraction,
                     .batch_size = metrics.raw()->sampled_batch_size,
-                    .seconds = absl::ToDoubleSeconds(clock_.Now() - begin_)};
+                    .seconds = absl::ToDoubleSeconds(clock_.Now() - begin_),
+                    .phases = PhasesOfStep()};
   const int64_t index = static_cast<int64_t>(run_.steps.size());
   run_.steps.push_back(step);
   if (!request_.measures_parameters) return absl::OkStatus();

@@ -13,6 +13,7 @@
 #include "tools/check/recorded_run.h"
 #include "tools/check/training_rank.h"
 #include "worker/fsdp/sharded_parameters.h"
+#include "worker/train/phase_profile.h"
 #include "worker/train/train_observer.h"
 
 namespace sotto::check {
@@ -25,10 +26,7 @@ class StepRecorder : public train::TrainObserver {
   StepRecorder(const RunRequest& request, Clock& clock);
 
   // Must be called before the first step; borrowed.
-  void Observe(fsdp::ShardedParameters& parameters) {
-    parameters_ = &parameters;
-    begin_ = clock_.Now();
-  }
+  void Observe(fsdp::ShardedParameters& parameters, const train::PhaseProfile& profile);
 
   // The first error that a step ran into, or the record, peaks over all ranks included. Collective.
   absl::StatusOr<RecordedRun> Finish();
@@ -41,6 +39,8 @@ class StepRecorder : public train::TrainObserver {
   void OnNote(const std::string&) override {}
 
  private:
+  // What the phases took since the step before.
+  std::vector<RecordedPhase> PhasesOfStep();
   absl::Status Record(const dp::NoisedMetrics& metrics);
   // Norm of the whole model and its distance from the reference; takes a snapshot where one is due.
   absl::Status MeasureParameters(RecordedStep& step);
@@ -53,6 +53,8 @@ class StepRecorder : public train::TrainObserver {
   const Snapshots& snapshots_;
   Clock& clock_;
   fsdp::ShardedParameters* parameters_ = nullptr;
+  const train::PhaseProfile* profile_ = nullptr;
+  std::vector<train::PhaseProfile::Total> totals_;  // after the step before
   absl::Time begin_;
   absl::Status status_;
   RecordedRun run_;

@@ -83,7 +83,7 @@ absl::Status TrainAsRank(const RankContext& context) {
                                      .gate = gate,
                                      .observer = recorder,
                                      .clock = RealClock::Get()}));
-  recorder.Observe(training->parameters());
+  recorder.Observe(training->parameters(), training->phase_profile());
   RETURN_IF_ERROR(training->Run().status());
   ASSIGN_OR_RETURN(const RecordedRun run, recorder.Finish());
   if (context.rank == 0) {

@@ -7,7 +7,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
-#include "tools/check/model_argument.h"
+#include "tools/check/arguments.h"
 #include "tools/check/preset.h"
 #include "tools/check/world_check.h"
 

@@ -1,9 +1,10 @@
-#include "tools/check/model_argument.h"
+#include "tools/check/arguments.h"
 
 #include <filesystem>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/spec/spec_parser.h"
@@ -27,6 +28,22 @@ absl::StatusOr<v1::ModelSpec> ParseModel(const std::string& text) {
         spec.ok() ? "" : absl::StrCat("; ", spec.status().message())));
   }
   return spec->model();
+}
+
+absl::StatusOr<v1::Strategy> ParseStrategy(const std::string& text) {
+  v1::Strategy strategy;
+  const std::string name = absl::StrReplaceAll(text, {{"-", "_"}});
+  if (v1::Strategy_Parse(name, &strategy) && strategy != v1::STRATEGY_UNSPECIFIED) return strategy;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--strategy must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD, but is ", text));
+}
+
+absl::Status MakeOutFolder(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--out ", folder, " cannot be made: ", error.message()));
 }
 
 }  // namespace sotto::check

@@ -1,0 +1,25 @@
+// Arguments that several commands take.
+#ifndef SOTTO_TOOLS_CHECK_ARGUMENTS_H_
+#define SOTTO_TOOLS_CHECK_ARGUMENTS_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/sotto/v1/spec.pb.h"
+
+namespace sotto::check {
+
+// The model of a job spec's file, or of text as a job spec has it: "{gpt2: {width: 64, ...}}".
+// INVALID_ARGUMENT: neither.
+absl::StatusOr<v1::ModelSpec> ParseModel(const std::string& text);
+
+// INVALID_ARGUMENT: no strategy's name, with those there are.
+absl::StatusOr<v1::Strategy> ParseStrategy(const std::string& text);
+
+// The folder of --out, with those above it. INVALID_ARGUMENT: it cannot be made.
+absl::Status MakeOutFolder(const std::string& folder);
+
+}  // namespace sotto::check
+
+#endif  // SOTTO_TOOLS_CHECK_ARGUMENTS_H_
