@@ -19,6 +19,7 @@ struct AddOptions {
   int64_t max_records = 0;
   double epsilon = 0;
   double delta = 0;
+  std::string adjacency = "add_or_remove_one";
   bool no_budget = false;
 };
 
@@ -59,7 +60,7 @@ absl::Status Add(const AddOptions& options, Context& context) {
   if (!options.no_budget) {
     request.mutable_budget()->set_epsilon(options.epsilon);
     request.mutable_budget()->set_delta(options.delta);
-    request.mutable_budget()->set_adjacency("add_or_remove_one");
+    request.mutable_budget()->set_adjacency(options.adjacency);
     request.mutable_budget()->set_privacy_unit("record");
   }
   ASSIGN_OR_RETURN(Session session, context.ConnectOrStart());
@@ -101,9 +102,16 @@ void AddAddVerb(CLI::App& app, Context& context) {
       ->required();
   CLI::Option* epsilon = verb->add_option("--epsilon", options->epsilon, "of the whole budget");
   CLI::Option* delta = verb->add_option("--delta", options->delta, "of the whole budget");
+  CLI::Option* adjacency =
+      verb->add_option("--adjacency", options->adjacency,
+                       "what is protected: that a record is there (add_or_remove_one), what it "
+                       "says (zero_out), or which it is (replace_one)")
+          ->check(CLI::IsMember({"add_or_remove_one", "zero_out", "replace_one"}))
+          ->capture_default_str();
   verb->add_flag("--no_budget", options->no_budget, "public data: raw values may be shown")
       ->excludes(epsilon)
-      ->excludes(delta);
+      ->excludes(delta)
+      ->excludes(adjacency);
   verb->callback([options, &context] { context.Finish(Add(*options, context)); });
 }
 

@@ -7,14 +7,15 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file.h"
+#include "server/accounting/adjacency.h"
 #include "server/api/errors.h"
 
 namespace sotto::api {
 namespace {
 
-constexpr absl::string_view kAdjacency = "add_or_remove_one";
 constexpr absl::string_view kPrivacyUnit = "record";
 constexpr size_t kMaxNameLength = 63;
 
@@ -35,9 +36,11 @@ void CheckBudget(const v1::Budget& budget, std::vector<FieldViolation>& violatio
     violations.push_back(
         {"budget.delta", absl::StrCat("must be above 0 and below 1, but is ", budget.delta())});
   }
-  if (!budget.adjacency().empty() && budget.adjacency() != kAdjacency) {
-    violations.push_back({"budget.adjacency",
-                          absl::StrCat("must be ", kAdjacency, ", but is ", budget.adjacency())});
+  if (!budget.adjacency().empty() && !accounting::IsAdjacency(budget.adjacency())) {
+    violations.push_back(
+        {"budget.adjacency",
+         absl::StrCat("must be one of ", absl::StrJoin(accounting::kAdjacencies, ", "), ", but is ",
+                      budget.adjacency())});
   }
   if (!budget.privacy_unit().empty() && budget.privacy_unit() != kPrivacyUnit) {
     violations.push_back({"budget.privacy_unit", absl::StrCat("must be ", kPrivacyUnit, ", but is ",
@@ -84,7 +87,9 @@ v1::Dataset MakeDataset(const v1::RegisterDatasetRequest& request,
   if (request.has_budget()) {
     v1::Budget& budget = *dataset.mutable_budget();
     budget = request.budget();
-    budget.set_adjacency(std::string(kAdjacency));
+    if (budget.adjacency().empty()) {
+      budget.set_adjacency(std::string(accounting::kAddOrRemoveOne));
+    }
     budget.set_privacy_unit(std::string(kPrivacyUnit));
   }
   return dataset;

@@ -66,7 +66,7 @@ TEST_F(DatasetTest, EveryBrokenRuleOfTheRequestIsListed) {
   request.set_path("relative");
   request.mutable_budget()->set_epsilon(std::numeric_limits<double>::quiet_NaN());
   request.mutable_budget()->set_delta(1);
-  request.mutable_budget()->set_adjacency("replace_one");
+  request.mutable_budget()->set_adjacency("swap_two");
   const grpc::Status status = Register(request);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   std::vector<std::string> fields;

@@ -84,8 +84,8 @@ TEST_F(JobServiceTest, ValidateOnlyPlansAndStoresNothing) {
   EXPECT_THAT(response.schedule(), Not(IsEmpty()));
   EXPECT_THAT(scheduler_.admitted(), IsEmpty());
   EXPECT_EQ(datasets_.last_reservation().dataset, "fortunes");
-  EXPECT_GE(datasets_.last_reservation().steps, 100);
-  EXPECT_FALSE(datasets_.last_reservation().step_charge.units.empty());
+  EXPECT_GE(ledger::SumOf(datasets_.last_reservation().charge.reserved), 100);
+  EXPECT_FALSE(datasets_.last_reservation().charge.charges[0].units.empty());
 }
 
 TEST_F(JobServiceTest, ValidateOnlyFailsWhereTheRealSubmissionWould) {

@@ -8,28 +8,23 @@
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file.h"
+#include "common/spec/model_layout.h"
 #include "common/spec/violation.h"
 #include "server/api/dataset_facts.h"
 #include "server/api/errors.h"
 #include "server/api/wait_for.h"
+#include "server/ledger/job_charge.h"
 
 namespace sotto::api {
 namespace {
 
 constexpr absl::string_view kEvaluationField = "data.public_evaluation_file";
 
-ledger::ReservationRequest ReservationFor(const v1::JobPlan& plan, bool steward) {
-  const v1::PrivacyPlan& privacy = plan.privacy();
+absl::StatusOr<ledger::ReservationRequest> ReservationFor(const v1::JobPlan& plan, bool steward) {
   ledger::ReservationRequest request;
   request.dataset = plan.dataset().name();
-  request.steps = privacy.charged_steps();
-  request.steward_override = steward && privacy.not_private() && plan.dataset().budgeted();
-  if (privacy.not_private() || !plan.dataset().budgeted()) return request;
-  request.step_charge.units.assign(privacy.step_charge().begin(), privacy.step_charge().end());
-  if (request.steps > 0) {
-    request.step_charge.truncation_delta =
-        privacy.truncation_delta() / static_cast<double>(request.steps);
-  }
+  request.steward_override = steward && plan.privacy().not_private() && plan.dataset().budgeted();
+  ASSIGN_OR_RETURN(request.charge, ledger::JobChargeOf(plan));
   return request;
 }
 
@@ -67,20 +62,23 @@ absl::StatusOr<v1::SubmitJobResponse> Submission::Run(const v1::SubmitJobRequest
 
 absl::StatusOr<v1::JobPlan> Submission::MakePlan(const v1::JobSpec& spec, bool steward) {
   v1::DatasetFacts facts;
+  absl::Status unknown;
   if (!spec.data().dataset().empty()) {  // Else planning lists it with the other broken rules.
-    ASSIGN_OR_RETURN(const v1::Dataset dataset,
-                     WaitFor<absl::StatusOr<v1::Dataset>>([&](auto done) {
-                       options_.datasets->Get(spec.data().dataset(), std::move(done));
-                     }));
-    facts = FactsOf(dataset);
+    const auto dataset = WaitFor<absl::StatusOr<v1::Dataset>>(
+        [&](auto done) { options_.datasets->Get(spec.data().dataset(), std::move(done)); });
+    if (!dataset.ok() && !absl::IsNotFound(dataset.status())) return dataset.status();
+    unknown = dataset.status();
+    if (dataset.ok()) facts = FactsOf(*dataset);
   }
   if (spec.privacy().not_private() && facts.budgeted() && !steward) {
     return StewardRequiredError(facts);
   }
   absl::StatusOr<v1::JobPlan> plan =
       planning::Plan(spec, facts, options_.host, {.data_steward = steward});
-  if (!plan.ok()) return WithBadRequest(plan.status());
-  return plan;
+  if (plan.ok()) return plan;
+  // The whole list of broken rules, unless the dataset is all that is wrong.
+  if (!unknown.ok() && spec::ViolationsOf(plan.status()).size() == 1) return unknown;
+  return WithBadRequest(plan.status());
 }
 
 absl::Status Submission::CheckEvaluationFile(const v1::JobPlan& plan) {
@@ -97,9 +95,10 @@ absl::Status Submission::CheckEvaluationFile(const v1::JobPlan& plan) {
   if (!file.ok()) return violation(file.status().message());
   const absl::Status valid = (*file)->Validate(dataset::TokenFile::Audience::kSteward);
   if (!valid.ok()) return violation(valid.message());
-  if ((*file)->header().vocabulary_size > plan.spec().model().gpt2().vocabulary_size()) {
+  ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(plan.spec().model()));
+  if ((*file)->header().vocabulary_size > model.vocabulary_size) {
     return violation(absl::StrCat("must hold tokens of the model's vocabulary of ",
-                                  plan.spec().model().gpt2().vocabulary_size(), ", but has one of ",
+                                  model.vocabulary_size, ", but has one of ",
                                   (*file)->header().vocabulary_size));
   }
   ASSIGN_OR_RETURN(const std::optional<std::string> registered,
@@ -117,9 +116,9 @@ absl::Status Submission::CheckEvaluationFile(const v1::JobPlan& plan) {
 }
 
 absl::StatusOr<v1::SubmitJobResponse> Submission::Validate(const v1::JobPlan& plan, bool steward) {
+  ASSIGN_OR_RETURN(const ledger::ReservationRequest reservation, ReservationFor(plan, steward));
   ASSIGN_OR_RETURN(const v1::Dataset dataset, WaitFor<absl::StatusOr<v1::Dataset>>([&](auto done) {
-                     options_.datasets->CheckReserve(ReservationFor(plan, steward),
-                                                     std::move(done));
+                     options_.datasets->CheckReserve(reservation, std::move(done));
                    }));
   v1::SubmitJobResponse response;
   ASSIGN_OR_RETURN(*response.mutable_schedule(), planning::ScheduleText(plan));

@@ -2,7 +2,10 @@
 
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "common/base/status_macros.h"
 #include "server/ledger/charge_record.h"
 
@@ -15,7 +18,23 @@ using database::Transaction;
 using database::Value;
 
 constexpr char kAccountColumns[] =
-    "job, dataset, charge, reserved, committed, released, attempt, returned, settled";
+    "job, dataset, charge, reserved, committed, released, attempt, returned, settled, "
+    "committed_by_segment, run_end, earlier_run_end";
+
+// A list of integers, separated by spaces: SQLite has no arrays.
+std::string TextOf(const SegmentCounts& counts) { return absl::StrJoin(counts, " "); }
+
+// Rows of before there were segments have none.
+bool ParseCounts(const std::string& text, int64_t committed, SegmentCounts& counts) {
+  if (text.empty()) {
+    counts = {committed};
+    return true;
+  }
+  for (absl::string_view part : absl::StrSplit(text, ' ')) {
+    if (!absl::SimpleAtoi(part, &counts.emplace_back())) return false;
+  }
+  return true;
+}
 
 absl::StatusOr<Account> AccountOf(const Row& row) {
   Account account;
@@ -26,13 +45,21 @@ absl::StatusOr<Account> AccountOf(const Row& row) {
     return absl::DataLossError(
         absl::StrCat("the ledger's account of ", account.job, " cannot be read"));
   }
-  account.step_charge = ChargeOf(charge);
   account.reserved = row[3].int64();
+  if (charge.steps() == 0) charge.set_steps(account.reserved);  // of before there were segments
+  ASSIGN_OR_RETURN(account.charge, ChargeOf(charge));
   account.committed = row[4].int64();
   account.released = row[5].int64();
   account.attempt = row[6].int64();
   if (!row[7].is_null()) account.returned = row[7].int64();
   account.settled = row[8].int64() != 0;
+  account.run_end = row[10].int64();
+  account.earlier_run_end = row[11].int64();
+  if (!ParseCounts(row[9].text(), account.committed, account.committed_by_segment) ||
+      account.committed_by_segment.size() != account.charge.reserved.size()) {
+    return absl::DataLossError(
+        absl::StrCat("the ledger's account of ", account.job, " has unreadable segments"));
+  }
   return account;
 }
 
@@ -74,18 +101,22 @@ absl::StatusOr<std::vector<v1::Dataset>> ReadDatasets(Transaction& transaction,
 
 absl::Status InsertAccount(Transaction& transaction, const Account& account) {
   v1::LedgerEntry charge;
-  RecordCharge(account.step_charge, charge);
+  RecordCharge(account.charge, charge);
   return transaction.Execute(
-      "INSERT INTO accounts (job, dataset, charge, reserved) VALUES (?1, ?2, ?3, ?4)",
-      {account.job, account.dataset, Blob{charge.SerializeAsString()}, account.reserved});
+      "INSERT INTO accounts (job, dataset, charge, reserved, committed_by_segment) "
+      "VALUES (?1, ?2, ?3, ?4, ?5)",
+      {account.job, account.dataset, Blob{charge.SerializeAsString()}, account.reserved,
+       TextOf(account.committed_by_segment)});
 }
 
 absl::Status UpdateAccount(Transaction& transaction, const Account& account) {
   return transaction.Execute(
       "UPDATE accounts SET committed = ?2, released = ?3, attempt = ?4, returned = ?5, "
-      "settled = ?6 WHERE job = ?1",
+      "settled = ?6, committed_by_segment = ?7, run_end = ?8, earlier_run_end = ?9 "
+      "WHERE job = ?1",
       {account.job, account.committed, account.released, account.attempt,
-       account.returned.has_value() ? Value(*account.returned) : Value(), account.settled});
+       account.returned.has_value() ? Value(*account.returned) : Value(), account.settled,
+       TextOf(account.committed_by_segment), account.run_end, account.earlier_run_end});
 }
 
 absl::StatusOr<Account> ReadAccount(Transaction& transaction, absl::string_view job) {

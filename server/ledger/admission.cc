@@ -14,18 +14,23 @@ namespace {
 using accounting::ChargeTotals;
 using accounting::StepCharge;
 
-bool FitsWith(ChargeTotals totals, const StepCharge& step_charge, int64_t steps,
-              const v1::Dataset& dataset) {
-  totals.Add(step_charge, steps);
+bool FitsWith(ChargeTotals totals, const ChargeTotals& more, const v1::Dataset& dataset) {
+  totals.Add(more);
   return FitsBudget(totals, dataset);
 }
 
-absl::Status CheckRequest(const ReservationRequest& request, const v1::Dataset& dataset) {
-  const StepCharge& charge = request.step_charge;
-  if (request.steps < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a reservation must be of at least 1 step, but is of ", request.steps));
+// The first `count` compositions, segment by segment.
+SegmentCounts FirstOf(const JobCharge& charge, int64_t count) {
+  SegmentCounts counts;
+  for (int64_t reserved : charge.reserved) {
+    counts.push_back(std::min(reserved, count));
+    count -= counts.back();
   }
+  return counts;
+}
+
+absl::Status CheckCharge(const StepCharge& charge, const ReservationRequest& request,
+                         const v1::Dataset& dataset) {
   if (!(charge.truncation_delta >= 0) || charge.truncation_delta >= 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "truncation_delta of a step must be in [0, 1), but is ", charge.truncation_delta));
@@ -47,16 +52,40 @@ absl::Status CheckRequest(const ReservationRequest& request, const v1::Dataset& 
   return absl::OkStatus();
 }
 
+absl::Status CheckRequest(const ReservationRequest& request, const v1::Dataset& dataset) {
+  const JobCharge& charge = request.charge;
+  if (charge.charges.size() != charge.compositions.num_segments() ||
+      charge.reserved.size() != charge.charges.size()) {
+    return absl::InvalidArgumentError("each noise segment must have one charge and one count");
+  }
+  const int64_t steps = SumOf(charge.reserved);
+  if (steps < 1 || *std::min_element(charge.reserved.begin(), charge.reserved.end()) < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a reservation must be of at least 1 step, but is of ", steps));
+  }
+  for (const StepCharge& step : charge.charges) {
+    RETURN_IF_ERROR(CheckCharge(step, request, dataset));
+    // What the cap costs is covered by the number of compositions alone (JobCharge::Covers).
+    if (step.truncation_delta != charge.charges[0].truncation_delta ||
+        step.units.empty() != charge.charges[0].units.empty()) {
+      return absl::InvalidArgumentError(
+          "the segments of a job must have the same truncation_delta, and units all or none");
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
-int64_t LargestAdmissibleSteps(const ChargeTotals& reserved, const StepCharge& step_charge,
-                               const v1::Dataset& dataset, int64_t limit) {
-  if (!FitsWith(reserved, step_charge, 0, dataset)) return 0;
+int64_t LargestAdmissibleSteps(const ChargeTotals& reserved, const JobCharge& charge,
+                               const v1::Dataset& dataset) {
+  if (!FitsBudget(reserved, dataset)) return 0;
   int64_t fits = 0;
-  int64_t over = limit + 1;
+  int64_t over = SumOf(charge.reserved) + 1;
   while (over - fits > 1) {
     const int64_t middle = fits + (over - fits) / 2;
-    (FitsWith(reserved, step_charge, middle, dataset) ? fits : over) = middle;
+    const bool within = FitsWith(reserved, charge.TotalsOf(FirstOf(charge, middle)), dataset);
+    (within ? fits : over) = middle;
   }
   return fits;
 }
@@ -64,11 +93,8 @@ int64_t LargestAdmissibleSteps(const ChargeTotals& reserved, const StepCharge& s
 absl::Status DecideAdmission(const ReservationRequest& request, const v1::Dataset& dataset,
                              const DatasetTotals& totals) {
   RETURN_IF_ERROR(CheckRequest(request, dataset));
-  if (FitsWith(totals.reserved, request.step_charge, request.steps, dataset)) {
-    return absl::OkStatus();
-  }
-  ChargeTotals requested;
-  requested.Add(request.step_charge, request.steps);
+  const ChargeTotals requested = request.charge.ReservedTotals();
+  if (FitsWith(totals.reserved, requested, dataset)) return absl::OkStatus();
   ChargeTotals together = totals.reserved;
   together.Add(requested);
   const double delta = dataset.budget().delta();
@@ -80,9 +106,8 @@ absl::Status DecideAdmission(const ReservationRequest& request, const v1::Datase
   refusal.reserved_epsilon = accounting::EpsilonOf(totals.reserved, delta);
   refusal.requested_epsilon = accounting::EpsilonOf(requested, delta);
   refusal.total_epsilon = accounting::EpsilonOf(together, delta);
-  refusal.requested_steps = request.steps;
-  refusal.largest_steps =
-      LargestAdmissibleSteps(totals.reserved, request.step_charge, dataset, request.steps);
+  refusal.requested_steps = SumOf(request.charge.reserved);
+  refusal.largest_steps = LargestAdmissibleSteps(totals.reserved, request.charge, dataset);
   return BudgetRefusedError(refusal);
 }
 

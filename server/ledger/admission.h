@@ -15,10 +15,9 @@ namespace sotto::ledger {
 absl::Status DecideAdmission(const ReservationRequest& request, const v1::Dataset& dataset,
                              const DatasetTotals& totals);
 
-// The largest number of steps up to `limit` that fits beside `reserved`; 0: none.
-int64_t LargestAdmissibleSteps(const accounting::ChargeTotals& reserved,
-                               const accounting::StepCharge& step_charge,
-                               const v1::Dataset& dataset, int64_t limit);
+// How many of the job's compositions, from its first on, fit beside `reserved`; 0: none.
+int64_t LargestAdmissibleSteps(const accounting::ChargeTotals& reserved, const JobCharge& charge,
+                               const v1::Dataset& dataset);
 
 }  // namespace sotto::ledger
 

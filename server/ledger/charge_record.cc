@@ -1,20 +1,51 @@
 #include "server/ledger/charge_record.h"
 
+#include <utility>
+#include <vector>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 namespace sotto::ledger {
 
-void RecordCharge(const accounting::StepCharge& charge, v1::LedgerEntry& entry) {
-  entry.mutable_step_charge()->Assign(charge.units.begin(), charge.units.end());
-  entry.set_truncation_delta(charge.truncation_delta);
+void RecordCharge(const JobCharge& charge, v1::LedgerEntry& entry) {
+  entry.set_truncation_delta(charge.charges[0].truncation_delta);
+  entry.set_steps(SumOf(charge.reserved));
+  const accounting::Compositions& compositions = charge.compositions;
+  if (compositions == accounting::Compositions()) {
+    const std::vector<int64_t>& units = charge.charges[0].units;
+    entry.mutable_step_charge()->Assign(units.begin(), units.end());
+    return;
+  }
+  entry.set_steps_per_epoch(compositions.steps_per_epoch());
+  for (size_t i = 0; i < charge.charges.size(); ++i) {
+    v1::ChargeSegment& segment = *entry.add_segments();
+    const std::vector<int64_t>& units = charge.charges[i].units;
+    segment.set_first_step(compositions.first_steps()[i]);
+    segment.mutable_step_charge()->Assign(units.begin(), units.end());
+    segment.set_steps(charge.reserved[i]);
+  }
 }
 
-accounting::StepCharge ChargeOf(const v1::LedgerEntry& entry) {
-  accounting::StepCharge charge;
-  charge.units.assign(entry.step_charge().begin(), entry.step_charge().end());
-  charge.truncation_delta = entry.truncation_delta();
+absl::StatusOr<JobCharge> ChargeOf(const v1::LedgerEntry& entry) {
+  accounting::StepCharge step{{}, entry.truncation_delta()};
+  if (entry.segments().empty()) {
+    step.units.assign(entry.step_charge().begin(), entry.step_charge().end());
+    return UniformCharge(step, entry.steps());
+  }
+  JobCharge charge;
+  std::vector<int64_t> first_steps;
+  for (const v1::ChargeSegment& segment : entry.segments()) {
+    first_steps.push_back(segment.first_step());
+    step.units.assign(segment.step_charge().begin(), segment.step_charge().end());
+    charge.charges.push_back(step);
+    charge.reserved.push_back(segment.steps());
+  }
+  absl::StatusOr<accounting::Compositions> compositions =
+      accounting::Compositions::Create(std::move(first_steps), entry.steps_per_epoch());
+  if (!compositions.ok()) return absl::DataLossError(compositions.status().message());
+  charge.compositions = *std::move(compositions);
   return charge;
 }
 

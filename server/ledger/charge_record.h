@@ -4,13 +4,16 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "proto/sotto/v1/ledger_service.pb.h"
-#include "server/accounting/charge.h"
+#include "server/ledger/job_charge.h"
 
 namespace sotto::ledger {
 
-void RecordCharge(const accounting::StepCharge& charge, v1::LedgerEntry& entry);
-accounting::StepCharge ChargeOf(const v1::LedgerEntry& entry);
+// With the steps that it reserves.
+void RecordCharge(const JobCharge& charge, v1::LedgerEntry& entry);
+// DATA_LOSS: segments that are none.
+absl::StatusOr<JobCharge> ChargeOf(const v1::LedgerEntry& entry);
 
 // Canonical text of everything a registration fixes; two datasets differ exactly when their texts
 // do. Balances and the time are not part of it.

@@ -11,11 +11,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "proto/sotto/v1/ledger_service.pb.h"
-#include "server/accounting/charge.h"
 #include "server/database/transaction.h"
 #include "server/ledger/account.h"
 #include "server/ledger/budget_refusal.h"
 #include "server/ledger/granted_steps.h"
+#include "server/ledger/job_charge.h"
 
 namespace sotto::ledger {
 
@@ -23,9 +23,9 @@ namespace sotto::ledger {
 struct ReservationRequest {
   std::string job;
   std::string dataset;
-  // Of one step. No units: a job on data without a budget, or a steward's not-private job.
-  accounting::StepCharge step_charge;
-  int64_t steps = 0;  // planned plus crash reserve
+  // With the crash reserve. No units: a job on data without a budget, or a steward's not-private
+  // job.
+  JobCharge charge;
   bool steward_override =
       false;           // a not-private job on budgeted data; recorded in a row of its own
   std::string detail;  // for the record: sigma, q, cap
@@ -39,7 +39,8 @@ struct EntryPage {
 // The life of a charge:
 // 1. Admission: Reserve moves the planned cost from the budget to the job's account, or refuses. 2.
 // A new attempt calls StartAttempt, which fences older ones. 3. CommitGrant moves steps from
-// reserved to committed; only after the commit of its transaction may the grant be sent. 4. After a
+// reserved to committed (with shuffled batches epochs: accounting::Compositions says which steps
+// cost one); only after the commit of its transaction may the grant be sent. 4. After a
 // clean stop, ReturnUnstarted moves steps that no rank has started back to reserved; nothing else
 // ever lowers committed. 5. Settle, in the transaction of the job's terminal transition, releases
 // what is left of the reservation.
@@ -77,8 +78,9 @@ class Ledger {
                                     const ReservationRequest& request) = 0;
   // Opens the job's account. RESOURCE_EXHAUSTED: over budget; the status carries a BudgetRefusal
   // (budget_refusal.h), and the caller commits RecordRefusal instead. NOT_FOUND: dataset.
-  // ALREADY_EXISTS: the job has an account. INVALID_ARGUMENT: steps not positive; a charge of the
-  // wrong length, negative, or absent on budgeted data without steward_override.
+  // ALREADY_EXISTS: the job has an account. INVALID_ARGUMENT: nothing reserved; a charge of the
+  // wrong length, not positive, or absent on budgeted data without steward_override; segments that
+  // differ in their truncation_delta.
   virtual absl::Status Reserve(database::Transaction& transaction,
                                const ReservationRequest& request) = 0;
   // Records that admission refused. The job need not exist.
@@ -90,11 +92,12 @@ class Ledger {
   // one has started. NOT_FOUND: no account. FAILED_PRECONDITION: settled.
   virtual absl::Status StartAttempt(database::Transaction& transaction, absl::string_view job,
                                     int64_t attempt) = 0;
-  // Commits up to [first_step, end_step): less when the reservation runs out, empty (and no row)
-  // when it is used up. Idempotent: a repeated (job, attempt, first_step) gives the stored grant
-  // and charges nothing, whatever end_step. ABORTED: not the newest attempt. FAILED_PRECONDITION:
-  // attempt never started, returned its steps, or account settled. INVALID_ARGUMENT: an empty
-  // range, or one that does not begin where the attempt's last grant ends.
+  // Commits up to [first_step, end_step): less when the reservation does not cover it, empty (and
+  // no row) when it does not cover the first step. Idempotent: a repeated (job, attempt,
+  // first_step) gives the stored grant and charges nothing, whatever end_step. ABORTED: not the
+  // newest attempt. FAILED_PRECONDITION: attempt never started, returned its steps, or account
+  // settled. INVALID_ARGUMENT: an empty range, or one that does not begin where the attempt's last
+  // grant ends.
   virtual absl::StatusOr<GrantedSteps> CommitGrant(database::Transaction& transaction,
                                                    absl::string_view job, int64_t attempt,
                                                    int64_t first_step, int64_t end_step) = 0;
@@ -103,9 +106,9 @@ class Ledger {
                                                                absl::string_view job,
                                                                int64_t attempt) = 0;
   // After a clean stop only: steps of the attempt from `started_end` on were started by no rank.
-  // Gives how many come back; the attempt gets no further grants. Idempotent: a repetition gives
-  // the first answer. ABORTED: not the newest attempt. FAILED_PRECONDITION: attempt never started,
-  // or account settled.
+  // Gives how many compositions (mostly: steps) come back; the attempt gets no further grants.
+  // Idempotent: a repetition gives the first answer. ABORTED: not the newest attempt.
+  // FAILED_PRECONDITION: attempt never started, or account settled.
   virtual absl::StatusOr<int64_t> ReturnUnstarted(database::Transaction& transaction,
                                                   absl::string_view job, int64_t attempt,
                                                   int64_t started_end) = 0;

@@ -51,8 +51,16 @@ CREATE TABLE grants (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
+// Charges that differ from step to step. `charge` holds their segments; `committed_by_segment` is a
+// list of integers, empty where there is one segment.
+constexpr char kVersion2[] = R"sql(
+ALTER TABLE accounts ADD COLUMN committed_by_segment TEXT NOT NULL DEFAULT '';
+ALTER TABLE accounts ADD COLUMN run_end INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN earlier_run_end INTEGER NOT NULL DEFAULT 0;
+)sql";
+
 }  // namespace
 
-database::Schema LedgerSchema() { return {"ledger", {kVersion1}}; }
+database::Schema LedgerSchema() { return {"ledger", {kVersion1, kVersion2}}; }
 
 }  // namespace sotto::ledger

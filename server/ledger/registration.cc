@@ -9,12 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "server/accounting/adjacency.h"
 #include "server/accounting/charge.h"
 
 namespace sotto::ledger {
 namespace {
 
-constexpr char kAdjacency[] = "add_or_remove_one";
 constexpr char kPrivacyUnit[] = "record";
 
 bool IsName(absl::string_view name) {
@@ -49,8 +49,9 @@ void CheckBudget(const v1::Budget& budget, std::vector<std::string>& violations)
                                         budget.delta(), ", but is ", budget.epsilon()));
     }
   }
-  if (budget.adjacency() != kAdjacency) {
-    violations.push_back(absl::StrCat("budget.adjacency must be \"", kAdjacency, "\", but is \"",
+  if (!accounting::IsAdjacency(budget.adjacency())) {
+    violations.push_back(absl::StrCat("budget.adjacency must be one of ",
+                                      absl::StrJoin(accounting::kAdjacencies, ", "), ", but is \"",
                                       budget.adjacency(), "\""));
   }
   if (budget.privacy_unit() != kPrivacyUnit) {
@@ -83,7 +84,9 @@ absl::StatusOr<v1::Dataset> CheckRegistration(v1::Dataset dataset) {
   dataset.clear_left_epsilon();
   if (dataset.budgeted()) {
     v1::Budget& budget = *dataset.mutable_budget();
-    if (budget.adjacency().empty()) budget.set_adjacency(kAdjacency);
+    if (budget.adjacency().empty()) {
+      budget.set_adjacency(std::string(accounting::kAddOrRemoveOne));
+    }
     if (budget.privacy_unit().empty()) budget.set_privacy_unit(kPrivacyUnit);
     CheckBudget(budget, violations);
   } else if (dataset.has_budget()) {

@@ -7,8 +7,8 @@
 
 namespace sotto::ledger {
 
-// The dataset as it is stored: unset adjacency and privacy unit get the only values there are,
-// balances are cleared. INVALID_ARGUMENT lists every violated rule.
+// The dataset as it is stored: an unset adjacency is add_or_remove_one, an unset privacy unit the
+// only one there is, balances are cleared. INVALID_ARGUMENT lists every violated rule.
 absl::StatusOr<v1::Dataset> CheckRegistration(v1::Dataset dataset);
 
 }  // namespace sotto::ledger

@@ -53,11 +53,10 @@ absl::Status Replay::ApplyReservation(const v1::LedgerEntry& entry) {
   const auto registered = is_registered_.find(entry.dataset());
   if (registered == is_registered_.end()) return RuleError(entry, "the dataset is not registered");
   if (entry.steps() < 1) return RuleError(entry, "reserves no steps");
-  Account account;
-  account.job = entry.job();
-  account.dataset = entry.dataset();
-  account.step_charge = ChargeOf(entry);
-  account.reserved = entry.steps();
+  absl::StatusOr<JobCharge> charge = ChargeOf(entry);
+  if (!charge.ok()) return RuleError(entry, charge.status().message());
+  const Account account = OpenAccount(entry.job(), entry.dataset(), *std::move(charge));
+  if (account.reserved != entry.steps()) return RuleError(entry, "its segments do not add up");
   if (!accounts_.emplace(entry.job(), account).second) return RuleError(entry, "reserved twice");
   jobs_of_dataset_[entry.dataset()].push_back(entry.job());
   if (!FitsBudget(TotalsOf(AccountsOf(entry.dataset())).reserved, datasets_.at(entry.dataset()))) {
@@ -76,14 +75,20 @@ absl::Status Replay::ApplyGrant(const v1::LedgerEntry& entry) {
   if (account.returned.has_value()) return RuleError(entry, "the attempt had returned its steps");
   const GrantedSteps granted{entry.first_step(), entry.end_step()};
   std::vector<GrantedSteps>& grants = grants_[{entry.job(), entry.attempt()}];
-  if (granted.steps() < 1 || granted.steps() != entry.steps() ||
+  if (granted.steps() < 1 || granted.first_step < 0 ||
       (!grants.empty() && grants.back().end_step != granted.first_step)) {
     return RuleError(entry, "does not continue the attempt's grants");
   }
-  if (granted.steps() > account.remaining()) return RuleError(entry, "exceeds the reservation");
+  int64_t cost = 0;
+  if (CommitSteps(grants, granted.first_step, granted.end_step, account, cost) != granted) {
+    return RuleError(entry, "exceeds the reservation");
+  }
+  if (cost != entry.steps()) {
+    return RuleError(entry,
+                     absl::StrCat("moves ", entry.steps(), " steps, but its range costs ", cost));
+  }
   grants.push_back(granted);
   account.attempt = entry.attempt();
-  account.committed += entry.steps();
   return absl::OkStatus();
 }
 
@@ -97,12 +102,12 @@ absl::Status Replay::ApplyReturn(const v1::LedgerEntry& entry) {
   if (account.settled) return RuleError(entry, "the account was settled before");
   if (entry.attempt() != account.attempt) return RuleError(entry, "a newer attempt had started");
   if (account.returned.has_value()) return RuleError(entry, "returned twice");
-  if (entry.steps() < 1 || entry.end_step() - entry.first_step() != entry.steps() ||
-      entry.end_step() != grants->second.back().end_step ||
-      entry.first_step() < grants->second.front().first_step) {
+  int64_t count = 0;
+  const GrantedSteps returned = ReturnSteps(grants->second, entry.first_step(), account, count);
+  if (returned.steps() < 1 || returned != GrantedSteps{entry.first_step(), entry.end_step()} ||
+      count != entry.steps()) {
     return RuleError(entry, "returns steps that were not granted");
   }
-  account.committed -= entry.steps();
   account.returned = entry.steps();
   return absl::OkStatus();
 }

@@ -1,6 +1,5 @@
 #include "server/ledger/sqlite_ledger.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -66,12 +65,8 @@ absl::Status SqliteLedger::Reserve(Transaction& transaction, const ReservationRe
   if (!absl::IsNotFound(has_account)) return has_account;
   RETURN_IF_ERROR(CheckReserve(transaction, request));
 
-  Account account;
-  account.job = request.job;
-  account.dataset = request.dataset;
-  account.step_charge = request.step_charge;
-  account.reserved = request.steps;
-  RETURN_IF_ERROR(InsertAccount(transaction, account));
+  RETURN_IF_ERROR(
+      InsertAccount(transaction, OpenAccount(request.job, request.dataset, request.charge)));
   if (request.steward_override) {
     v1::LedgerEntry entry =
         NewEntry(v1::LedgerEntry::STEWARD_OVERRIDE, request.dataset, request.job);
@@ -79,8 +74,7 @@ absl::Status SqliteLedger::Reserve(Transaction& transaction, const ReservationRe
     RETURN_IF_ERROR(AppendEntry(transaction, std::move(entry)));
   }
   v1::LedgerEntry entry = NewEntry(v1::LedgerEntry::RESERVED, request.dataset, request.job);
-  RecordCharge(request.step_charge, entry);
-  entry.set_steps(request.steps);
+  RecordCharge(request.charge, entry);
   entry.set_detail(request.detail);
   return AppendEntry(transaction, std::move(entry));
 }
@@ -89,8 +83,7 @@ absl::Status SqliteLedger::RecordRefusal(Transaction& transaction,
                                          const ReservationRequest& request,
                                          const absl::Status& refusal) {
   v1::LedgerEntry entry = NewEntry(v1::LedgerEntry::REFUSED, request.dataset, request.job);
-  RecordCharge(request.step_charge, entry);
-  entry.set_steps(request.steps);
+  RecordCharge(request.charge, entry);
   entry.set_detail(absl::StrCat(request.detail, request.detail.empty() ? "" : "; ",
                                 "refused: ", refusal.message()));
   return AppendEntry(transaction, std::move(entry));
@@ -121,17 +114,16 @@ absl::StatusOr<GrantedSteps> SqliteLedger::CommitGrant(Transaction& transaction,
   }
   RETURN_IF_ERROR(CheckRange(account, grants, first_step, end_step));
 
-  const int64_t steps = std::min(end_step - first_step, account.remaining());
-  const GrantedSteps granted{first_step, first_step + steps};
-  if (steps == 0) return granted;
-  account.committed += steps;
+  int64_t cost = 0;
+  const GrantedSteps granted = CommitSteps(grants, first_step, end_step, account, cost);
+  if (granted.steps() == 0) return granted;
   RETURN_IF_ERROR(UpdateAccount(transaction, account));
   RETURN_IF_ERROR(InsertGrant(transaction, job, attempt, granted));
   v1::LedgerEntry entry = NewEntry(v1::LedgerEntry::COMMITTED, account.dataset, job);
   entry.set_attempt(attempt);
   entry.set_first_step(granted.first_step);
   entry.set_end_step(granted.end_step);
-  entry.set_steps(steps);
+  entry.set_steps(cost);
   RETURN_IF_ERROR(AppendEntry(transaction, std::move(entry)));
   return granted;
 }
@@ -154,24 +146,18 @@ absl::StatusOr<int64_t> SqliteLedger::ReturnUnstarted(Transaction& transaction,
   RETURN_IF_ERROR(CheckAttempt(account, attempt));
   if (account.returned.has_value()) return *account.returned;
   ASSIGN_OR_RETURN(const std::vector<GrantedSteps> grants, ReadGrants(transaction, job, attempt));
-  int64_t first_returned = 0;
-  int64_t end_returned = 0;
-  if (!grants.empty()) {
-    end_returned = grants.back().end_step;
-    first_returned = std::clamp(started_end, grants.front().first_step, end_returned);
-  }
-  const int64_t steps = end_returned - first_returned;
-  account.committed -= steps;
-  account.returned = steps;
+  int64_t count = 0;
+  const GrantedSteps returned = ReturnSteps(grants, started_end, account, count);
+  account.returned = count;
   RETURN_IF_ERROR(UpdateAccount(transaction, account));
-  if (steps == 0) return 0;
+  if (returned.steps() == 0) return 0;
   v1::LedgerEntry entry = NewEntry(v1::LedgerEntry::RETURNED, account.dataset, job);
   entry.set_attempt(attempt);
-  entry.set_first_step(first_returned);
-  entry.set_end_step(end_returned);
-  entry.set_steps(steps);
+  entry.set_first_step(returned.first_step);
+  entry.set_end_step(returned.end_step);
+  entry.set_steps(count);
   RETURN_IF_ERROR(AppendEntry(transaction, std::move(entry)));
-  return steps;
+  return count;
 }
 
 absl::Status SqliteLedger::Settle(Transaction& transaction, absl::string_view job) {

@@ -317,7 +317,7 @@ TEST_F(LedgerTest, RegistrationNamesEveryViolatedRule) {
   dataset.set_max_records(0);
   dataset.mutable_budget()->set_epsilon(-1);
   dataset.mutable_budget()->set_delta(1);
-  dataset.mutable_budget()->set_adjacency("replace_one");
+  dataset.mutable_budget()->set_adjacency("swap_two");
   dataset.mutable_budget()->set_privacy_unit("user");
   EXPECT_THAT(
       Register(dataset),

@@ -32,10 +32,17 @@ absl::Status CompareAccount(const Account& stored, const Account& replayed) {
                                             " is one of dataset '", stored.dataset,
                                             "', but was reserved on '", replayed.dataset, "'"));
   }
-  if (stored.step_charge.units != replayed.step_charge.units ||
-      stored.step_charge.truncation_delta != replayed.step_charge.truncation_delta) {
+  if (!(stored.charge == replayed.charge)) {
     return absl::DataLossError(absl::StrCat("the ledger's account of ", stored.job,
                                             " has another step charge than its reservation"));
+  }
+  if (stored.committed_by_segment != replayed.committed_by_segment) {
+    return absl::DataLossError(absl::StrCat("the ledger's account of ", stored.job,
+                                            " has other committed segments than its rows"));
+  }
+  // What decides whether a resumed epoch is paid. Accounts of before there were epochs have none.
+  if (stored.charge.compositions.steps_per_epoch() > 1 && stored.run_end != replayed.run_end) {
+    return AccountError(stored.job, "run_end", stored.run_end, replayed.run_end);
   }
   struct Field {
     absl::string_view name;

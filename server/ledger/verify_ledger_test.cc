@@ -220,7 +220,7 @@ TEST_F(VerifyLedgerTest, RewrittenChainThatBreaksARuleIsNamed) {
       {9, [](v1::LedgerEntry& e) { e.set_job("job-1"); }, "reserved twice"},
       {8, [](v1::LedgerEntry& e) { e.set_steps(30); }, "row 8 (RELEASED of job-1): releases 30"},
       {7, [](v1::LedgerEntry& e) { e.set_attempt(1); }, "had returned its steps"},
-      {7, [](v1::LedgerEntry& e) { e.set_steps(4); }, "does not continue"},
+      {7, [](v1::LedgerEntry& e) { e.set_steps(4); }, "its range costs 5"},
       {6, [](v1::LedgerEntry& e) { e.set_attempt(3); }, "nothing was granted"},
       {6, [](v1::LedgerEntry& e) { e.set_first_step(20); }, "were not granted"},
       {5, [](v1::LedgerEntry& e) { e.set_first_step(21); }, "does not continue"},

@@ -22,6 +22,13 @@ struct Granted {
   int64_t end_step = 0;
 };
 
+// What the ledger had committed to earlier attempts of the job: all of it counts as released, for
+// nobody knows how much was not.
+struct ReleasedBefore {
+  std::vector<int64_t> compositions;  // by noise segment; empty: none
+  int64_t run_end = 0;                // the end of the steps that they may have run
+};
+
 struct RankState {
   Scheduler::StreamId stream = 0;  // 0: none
   bool alive = false;              // the process; false before launch and after its end
@@ -48,11 +55,11 @@ struct Ending {
 
 struct Attempt {
   int64_t number = 0;
-  bool restored = false;        // started by an earlier life of the coordinator
-  std::string token;            // hex; empty when restored
-  std::string token_sha256;     // hex
-  std::string secret;           // 32 bytes; empty: not private, or restored
-  int64_t released_before = 0;  // steps committed to earlier attempts
+  bool restored = false;     // started by an earlier life of the coordinator
+  std::string token;         // hex; empty when restored
+  std::string token_sha256;  // hex
+  std::string secret;        // 32 bytes; empty: not private, or restored
+  ReleasedBefore released_before;
   std::vector<RankState> ranks;
   std::vector<Granted> grants;              // contiguous, ascending
   std::optional<v1::GrantRequest> request;  // waits for RUNNING, or for outstanding grants

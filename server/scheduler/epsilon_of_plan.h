@@ -7,7 +7,7 @@
 
 namespace sotto::scheduler {
 
-// Epsilon at the plan's delta by the number of releases, from the same curve that the plan was made
+// Epsilon at the plan's delta by what was released, from the same curve that the plan was made
 // with. 0 for a job that promises nothing (the plan says not_private), infinity when the plan's
 // numbers make no mechanism.
 JobMachine::EpsilonOf EpsilonOfPlan(const v1::JobPlan& plan);

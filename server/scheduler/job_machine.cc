@@ -28,13 +28,13 @@ JobMachine::JobMachine(v1::Job job, Policy policy, std::string run_root, Epsilon
 
 bool JobMachine::ended() const { return IsTerminal(job_.state()); }
 
-void JobMachine::Restore(std::string token_sha256, int64_t released_before,
+void JobMachine::Restore(std::string token_sha256, ReleasedBefore released_before,
                          std::vector<Granted> grants,
                          const std::vector<launcher::WorkerProcess>& processes, absl::Time now) {
   if (job_.state() == v1::QUEUED) return;
   attempt_.restored = true;
   attempt_.token_sha256 = std::move(token_sha256);
-  attempt_.released_before = released_before;
+  attempt_.released_before = std::move(released_before);
   attempt_.grants = std::move(grants);
   attempt_.ranks.resize(world_size());
   for (const launcher::WorkerProcess& process : processes) {
@@ -101,11 +101,11 @@ void JobMachine::StartNextAttempt(v1::StateReason reason, absl::Time now) {
 }
 
 void JobMachine::SetCredentials(std::string token, std::string token_sha256, std::string secret,
-                                int64_t released_before) {
+                                ReleasedBefore released_before) {
   attempt_.token = std::move(token);
   attempt_.token_sha256 = std::move(token_sha256);
   attempt_.secret = std::move(secret);
-  attempt_.released_before = released_before;
+  attempt_.released_before = std::move(released_before);
 }
 
 void JobMachine::OnLaunched(const std::vector<launcher::WorkerProcess>& processes, absl::Time now) {

@@ -36,8 +36,10 @@ namespace sotto::scheduler {
 // when every rank said how far it came, do never-started steps go back to the reservation.
 class JobMachine {
  public:
-  // Epsilon of so many releases of the job's steps.
-  using EpsilonOf = std::function<double(int64_t releases)>;
+  // Epsilon of what earlier attempts released and of steps [first_step, end_step) of the current
+  // one.
+  using EpsilonOf =
+      std::function<double(const ReleasedBefore& before, int64_t first_step, int64_t end_step)>;
 
   // A job that was just admitted (QUEUED), or one to Restore. `run_root` is absolute.
   JobMachine(v1::Job job, Policy policy, std::string run_root, EpsilonOf epsilon_of);
@@ -45,15 +47,14 @@ class JobMachine {
   // A job of an earlier life of the coordinator. `token_sha256`, `grants` and `processes` are those
   // of its current attempt. Live processes of a running attempt get reattach_grace; those of an
   // attempt that was only starting or ending are killed. `released_before`: see SetCredentials.
-  void Restore(std::string token_sha256, int64_t released_before, std::vector<Granted> grants,
-               const std::vector<launcher::WorkerProcess>& processes, absl::Time now);
+  void Restore(std::string token_sha256, ReleasedBefore released_before,
+               std::vector<Granted> grants, const std::vector<launcher::WorkerProcess>& processes,
+               absl::Time now);
 
   // QUEUED only.
   void GiveSlots(absl::Time now);
-  // `released_before`: steps that the ledger had committed to earlier attempts; each counts as
-  // released, for nobody knows how many were not.
   void SetCredentials(std::string token, std::string token_sha256, std::string secret,
-                      int64_t released_before);
+                      ReleasedBefore released_before);
   void OnLaunched(const std::vector<launcher::WorkerProcess>& processes, absl::Time now);
   void OnLaunchFailed(const absl::Status& status, absl::Time now);
 

@@ -227,7 +227,7 @@ v1::Job LiveJob(v1::JobState state, v1::StateReason reason) {
 
 TEST(JobMachineRestoreTest, RunningWorkersMayComeBack) {
   MachineWorld world(LiveJob(v1::RUNNING, v1::ALL_RANKS_ATTACHED));
-  world->Restore("hash", 40, {{20, 30}}, {{0, 123, 1, "boot"}}, world.now);
+  world->Restore("hash", {{40}, 0}, {{20, 30}}, {{0, 123, 1, "boot"}}, world.now);
   world.Settle();
   world.Attach(0, 25);
   ASSERT_THAT(world.sent, SizeIs(2));
@@ -243,7 +243,7 @@ TEST(JobMachineRestoreTest, RunningWorkersMayComeBack) {
 
 TEST(JobMachineRestoreTest, WorkersThatDoNotComeBackAreFencedAndKilled) {
   MachineWorld world(LiveJob(v1::RUNNING, v1::ALL_RANKS_ATTACHED));
-  world->Restore("hash", 0, {}, {{0, 123, 1, "boot"}}, world.now);
+  world->Restore("hash", {}, {}, {{0, 123, 1, "boot"}}, world.now);
   world.Pass(Policy().reattach_grace);
   EXPECT_EQ(world->job().state(), v1::RECOVERING);
   EXPECT_EQ(world->job().reason(), v1::COORDINATOR_RESTART);
@@ -258,7 +258,7 @@ TEST(JobMachineRestoreTest, WorkersThatDoNotComeBackAreFencedAndKilled) {
 
 TEST(JobMachineRestoreTest, WorkerThatFinishedMeanwhileCounts) {
   MachineWorld world(LiveJob(v1::RUNNING, v1::ALL_RANKS_ATTACHED));
-  world->Restore("hash", 0, {{90, 100}}, {{0, 123, 1, "boot"}}, world.now);
+  world->Restore("hash", {}, {{90, 100}}, {{0, 123, 1, "boot"}}, world.now);
   world->OnExit({"job-1", 4, 0, launcher::WorkerExit::Kind::kVanished, 0,
                  launcher::ExitRecord{Outcome::kDone, 0, "", 100, 100}},
                 world.now);
@@ -269,7 +269,7 @@ TEST(JobMachineRestoreTest, WorkerThatFinishedMeanwhileCounts) {
 
 TEST(JobMachineRestoreTest, WorkersThatWereToldToFinishBeforeAreABudgetEnd) {
   MachineWorld world(LiveJob(v1::RUNNING, v1::ALL_RANKS_ATTACHED));
-  world->Restore("hash", 0, {{20, 30}}, {{0, 123, 1, "boot"}}, world.now);
+  world->Restore("hash", {}, {{20, 30}}, {{0, 123, 1, "boot"}}, world.now);
   world.Attach(0, 30);
   world.Finish(0, v1::Finished::STOPPED, 30);
   world.Exit(0, launcher::WorkerExit::Kind::kVanished, 0);
@@ -279,7 +279,7 @@ TEST(JobMachineRestoreTest, WorkersThatWereToldToFinishBeforeAreABudgetEnd) {
 
 TEST(JobMachineRestoreTest, AttemptThatWasOnlyStartingIsGivenUp) {
   MachineWorld world(LiveJob(v1::STARTING, v1::SLOTS_GRANTED));
-  world->Restore("hash", 0, {}, {{0, 123, 1, "boot"}}, world.now);
+  world->Restore("hash", {}, {}, {{0, 123, 1, "boot"}}, world.now);
   world.Settle();
   EXPECT_EQ(world->job().state(), v1::RECOVERING);
   EXPECT_THAT(world.killed, ElementsAre(0));
@@ -287,7 +287,7 @@ TEST(JobMachineRestoreTest, AttemptThatWasOnlyStartingIsGivenUp) {
 
 TEST(JobMachineRestoreTest, CancellationGoesOn) {
   MachineWorld world(LiveJob(v1::CANCELLING, v1::USER_REQUEST));
-  world->Restore("hash", 0, {}, {{0, 123, 1, "boot"}}, world.now);
+  world->Restore("hash", {}, {}, {{0, 123, 1, "boot"}}, world.now);
   world.Settle();
   world.Attach(0, 5);
   EXPECT_EQ(world.sent.back().message.stop().mode(), v1::Stop::CHECKPOINT);

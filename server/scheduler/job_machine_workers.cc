@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/scheduler/job_machine.h"
+#include "server/scheduler/noise_of_step.h"
 #include "server/scheduler/proto_time.h"
 #include "server/scheduler/transitions.h"
 
@@ -184,8 +185,8 @@ void JobMachine::OnReport(const v1::StepReport& report, Scheduler::StreamId stre
   v1::JobEvent event;
   v1::StepReport& step = *event.mutable_step();
   step = report;
-  step.set_epsilon(
-      epsilon_of_(attempt_.released_before + next - attempt_.grants.front().first_step));
+  step.set_epsilon(epsilon_of_(attempt_.released_before, attempt_.grants.front().first_step, next));
+  step.set_noise_multiplier(NoiseMultiplierAt(job_.plan().privacy(), report.step()));
   job_.set_epsilon(std::max(job_.epsilon(), step.epsilon()));
 
   Send ack{stream, {}};

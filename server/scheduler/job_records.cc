@@ -7,34 +7,28 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "server/ledger/job_charge.h"
 #include "server/scheduler/proto_time.h"
 #include "server/scheduler/transitions.h"
 
 namespace sotto::scheduler {
 namespace {
 
-// Of a job that costs no budget: its re-runs are limited by the restarts alone.
-constexpr int64_t kUnlimitedSteps = int64_t{1} << 40;
-
-ledger::ReservationRequest ReservationOf(const AdmitRequest& admission, const std::string& job) {
+absl::StatusOr<ledger::ReservationRequest> ReservationOf(const AdmitRequest& admission,
+                                                         const std::string& job) {
   const v1::JobPlan& plan = admission.plan;
   const v1::PrivacyPlan& privacy = plan.privacy();
   ledger::ReservationRequest request;
   request.job = job;
   request.dataset = plan.dataset().name();
-  request.steps = kUnlimitedSteps;
-  if (plan.dataset().budgeted() && !privacy.not_private()) {
-    request.step_charge.units.assign(privacy.step_charge().begin(), privacy.step_charge().end());
-    request.steps = privacy.charged_steps();
-    // The plan states the job's; the ledger adds up steps.
-    request.step_charge.truncation_delta =
-        privacy.truncation_delta() / static_cast<double>(std::max<int64_t>(request.steps, 1));
-  }
+  ASSIGN_OR_RETURN(request.charge, ledger::JobChargeOf(plan));
   request.steward_override =
       admission.steward && privacy.not_private() && plan.dataset().budgeted();
   request.detail =
       absl::StrCat("noise_multiplier=", privacy.noise_multiplier(),
-                   " sampling_rate=", privacy.sampling_rate(), " batch_cap=", privacy.batch_cap());
+                   " sampling_rate=", privacy.sampling_rate(), " batch_cap=", privacy.batch_cap(),
+                   " sampler=", v1::SamplerPlan::Kind_Name(privacy.sampler().kind()),
+                   " adjacency=", privacy.adjacency());
   return request;
 }
 
@@ -96,7 +90,7 @@ absl::Status JobRecords::WriteAdmission(database::Transaction& transaction,
     }
   }
   ASSIGN_OR_RETURN(std::string id, store_.AllocateJobId(transaction));
-  const ledger::ReservationRequest reservation = ReservationOf(request, id);
+  ASSIGN_OR_RETURN(const ledger::ReservationRequest reservation, ReservationOf(request, id));
   refusal = ledger_.Reserve(transaction, reservation);
   if (absl::IsResourceExhausted(refusal)) {
     // The refusal is an entry of the ledger, so the transaction must not fail.
@@ -164,10 +158,11 @@ absl::Status JobRecords::WriteCheckpoint(database::Transaction& transaction, con
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> JobRecords::CommitAttempt(const Persist& persist,
-                                                  const std::string& token_sha256, absl::Time now) {
+absl::StatusOr<ReleasedBefore> JobRecords::CommitAttempt(const Persist& persist,
+                                                         const std::string& token_sha256,
+                                                         absl::Time now) {
   const v1::Job& job = persist.job;
-  int64_t committed = 0;
+  ReleasedBefore released;
   RETURN_IF_ERROR(queue_.SubmitAndWait([&](database::Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(Write(transaction, persist));
     RETURN_IF_ERROR(ledger_.StartAttempt(transaction, job.id(), job.attempt()));
@@ -175,10 +170,10 @@ absl::StatusOr<int64_t> JobRecords::CommitAttempt(const Persist& persist,
         transaction,
         {job.id(), job.attempt(), job.plan().sharding().world_size(), token_sha256, now}));
     ASSIGN_OR_RETURN(const ledger::Account account, ledger_.GetAccount(transaction, job.id()));
-    committed = account.committed;
+    released = {account.committed_by_segment, account.run_end};
     return absl::OkStatus();
   }));
-  return committed;
+  return released;
 }
 
 absl::Status JobRecords::CommitProcesses(const std::string& job, int64_t attempt,
@@ -247,10 +242,16 @@ absl::StatusOr<LiveJob> JobRecords::LoadAttempt(
   ASSIGN_OR_RETURN(const std::vector<ledger::GrantedSteps> grants,
                    ledger_.ListGrants(transaction, live.job.id(), live.job.attempt()));
   ASSIGN_OR_RETURN(const ledger::Account account, ledger_.GetAccount(transaction, live.job.id()));
-  live.released_before = account.committed;
+  live.released_before = {account.committed_by_segment, account.run_end};
   for (const ledger::GrantedSteps& grant : grants) {
     live.grants.push_back({grant.first_step, grant.end_step});
-    live.released_before -= grant.steps();
+  }
+  // One that has returned its steps reports no more.
+  if (!grants.empty() && !account.returned.has_value()) {
+    const ledger::SegmentCounts own =
+        account.CostOf(grants.front().first_step, grants.back().end_step);
+    for (size_t i = 0; i < own.size(); ++i) live.released_before.compositions[i] -= own[i];
+    live.released_before.run_end = account.earlier_run_end;
   }
   for (const store::ProcessRecord& process : processes) {
     if (process.job != live.job.id() || process.attempt != live.job.attempt()) continue;

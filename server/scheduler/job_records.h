@@ -24,9 +24,9 @@ namespace sotto::scheduler {
 // A job that had not ended when the last coordinator did.
 struct LiveJob {
   v1::Job job;
-  std::string token_sha256;     // of its current attempt; empty: none was started
-  int64_t released_before = 0;  // steps committed to earlier attempts
-  std::vector<Granted> grants;  // of the current attempt
+  std::string token_sha256;  // of its current attempt; empty: none was started
+  ReleasedBefore released_before;
+  std::vector<Granted> grants;                     // of the current attempt
   std::vector<launcher::WorkerProcess> processes;  // of the current attempt, as recorded
 };
 
@@ -44,9 +44,9 @@ class JobRecords {
 
   absl::Status Commit(const Persist& persist);
 
-  // Fences older attempts and stores the new one. Gives the steps committed to earlier ones.
-  absl::StatusOr<int64_t> CommitAttempt(const Persist& persist, const std::string& token_sha256,
-                                        absl::Time now);
+  // Fences older attempts and stores the new one. Gives what was committed to earlier ones.
+  absl::StatusOr<ReleasedBefore> CommitAttempt(const Persist& persist,
+                                               const std::string& token_sha256, absl::Time now);
   absl::Status CommitProcesses(const std::string& job, int64_t attempt,
                                const std::vector<launcher::WorkerProcess>& processes);
 

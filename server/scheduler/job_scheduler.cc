@@ -253,7 +253,7 @@ void JobScheduler::ExecuteClose(const Close& close) {
 void JobScheduler::ExecuteStart(JobMachine& machine, const StartAttempt& start) {
   const std::string token = crypto::RandomHex(kTokenBytes);
   const std::string token_sha256 = crypto::HexSha256(token);
-  int64_t released_before = 0;
+  ReleasedBefore released_before;
   const absl::Status status = UntilAvailable([&]() -> absl::Status {
     ASSIGN_OR_RETURN(released_before,
                      records_.CommitAttempt(start.persist, token_sha256, clock_.Now()));
@@ -263,7 +263,7 @@ void JobScheduler::ExecuteStart(JobMachine& machine, const StartAttempt& start) 
   const bool is_private = !machine.job().plan().privacy().not_private();
   machine.SetCredentials(token, token_sha256,
                          is_private ? crypto::RandomBytes(kSecretBytes) : std::string(),
-                         released_before);
+                         std::move(released_before));
   launcher::LaunchRequest request = machine.MakeLaunchRequest();
   request.coordinator_address = options_.coordinator_address;
   const auto processes = launcher_->Launch(request);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/base/status_matchers.h"
+#include "server/ledger/job_charge.h"
 #include "server/ledger/testing/ledger_fixture.h"
 #include "server/planning/planner.h"
 #include "server/planning/testing/demo_job.h"

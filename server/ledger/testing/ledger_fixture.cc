@@ -38,8 +38,7 @@ ReservationRequest MakeRequest(const std::string& job, const std::string& datase
   ReservationRequest request;
   request.job = job;
   request.dataset = dataset;
-  request.steps = steps;
-  request.step_charge = step_charge;
+  request.charge = UniformCharge(step_charge, steps);
   request.detail = "sigma=1";
   return request;
 }

@@ -29,15 +29,18 @@ inline v1::Job QueuedJob(int world_size) {
   return job;
 }
 
+inline double HalfPerStep(const ReleasedBefore& before, int64_t first_step, int64_t end_step) {
+  const int64_t earlier = before.compositions.empty() ? 0 : before.compositions[0];
+  return 0.5 * static_cast<double>(earlier + end_step - first_step);
+}
+
 // A machine and the world around it: executes effects by writing them down, answers what must be
 // answered.
 class MachineWorld {
  public:
   explicit MachineWorld(int world_size = 2, Policy policy = {})
-      : machine_(QueuedJob(world_size), policy, "/state",
-                 [](int64_t releases) { return 0.5 * releases; }) {}
-  explicit MachineWorld(v1::Job job)
-      : machine_(std::move(job), {}, "/state", [](int64_t releases) { return 0.5 * releases; }) {}
+      : machine_(QueuedJob(world_size), policy, "/state", HalfPerStep) {}
+  explicit MachineWorld(v1::Job job) : machine_(std::move(job), {}, "/state", HalfPerStep) {}
 
   JobMachine* operator->() { return &machine_; }
 
@@ -145,7 +148,7 @@ class MachineWorld {
   void Launch(const StartAttempt& start) {
     Keep(start.persist);
     ++attempts;
-    machine_.SetCredentials("token", absl::StrCat("hash", attempts), "secret", 0);
+    machine_.SetCredentials("token", absl::StrCat("hash", attempts), "secret", {});
     std::vector<launcher::WorkerProcess> processes;
     for (int rank = 0; rank < machine_.world_size(); ++rank) {
       processes.push_back({rank, 10 * attempts + rank, 1, "boot"});

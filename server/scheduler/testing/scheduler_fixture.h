@@ -136,7 +136,10 @@ class SchedulerFixture : public ::testing::Test {
     privacy.set_charged_steps(charged_steps == 0 ? steps : charged_steps);
     const auto charge = accounting::ChargeOf({0.01, 1}, 0);
     EXPECT_OK(charge);
-    for (const int64_t units : charge->units) privacy.add_step_charge(units);
+    v1::NoiseSegment& segment = *privacy.add_segments();
+    segment.set_noise_multiplier(1);
+    segment.set_charged_steps(privacy.charged_steps());
+    for (const int64_t units : charge->units) segment.add_step_charge(units);
     plan.mutable_train()->set_steps(steps);
     plan.mutable_train()->set_steps_per_grant(10);
     plan.mutable_train()->set_checkpoint_every_steps(20);
