@@ -10,9 +10,14 @@
 namespace sotto::equivalence {
 
 // As AutogradExample. Gradients of frozen parameters are undefined tensors and count for nothing.
+//
+// With `rounding` u > 0, what a computation of unit roundoff u does: every weight, every result of
+// an operation between layers and every gradient of one is multiplied by 1 + u x, x uniform in
+// [-1, 1] and drawn anew for every element from torch's generator.
 ExampleGradient AutogradAllLayers(const layout::ModelDescription& description,
                                   const UnitTensors& parameters, const at::Tensor& tokens_T,
-                                  const at::Tensor& loss_mask_T, bool mean_loss);
+                                  const at::Tensor& loss_mask_T, bool mean_loss,
+                                  double rounding = 0);
 
 }  // namespace sotto::equivalence
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,7 @@ struct ModeOptions {
   double applied_clip_norm = 1;
   std::shared_ptr<const dp::ClippingRule> clipping;  // null: flat at applied_clip_norm
   models::Model::Options model;
+  at::ScalarType compute_type = at::kFloat;
   // Makes the stages; null: those of the description's family.
   std::function<std::unique_ptr<models::Model>(const layout::ModelDescription&,
                                                const models::Model::Options&)>
@@ -73,6 +75,9 @@ struct ClippingMode {
   bool deferred_norms = false;
 };
 std::vector<ClippingMode> ClippingModes();
+
+// Keeps the bytes of a mode out of tests' messages.
+inline void PrintTo(const ClippingMode& mode, std::ostream* out) { *out << mode.name; }
 
 // A model under one gradient mode, kept over micro-batches; gradients accumulate.
 class ModeRun {

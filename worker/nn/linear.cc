@@ -58,6 +58,8 @@ void Linear::AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_
 at::Tensor Linear::BackwardInputWithNormSq(absl::Span<const at::Tensor> parameters,
                                            const SavedInput& saved, const at::Tensor& output_grads,
                                            NormForm form, const at::Tensor& norm_sq_B) const {
+  // In bfloat16 both passes must round an input gradient alike: a norm would not be that of the
+  // gradient that is scaled by it.
   if (output_grads.scalar_type() != at::kFloat || !trains_weight()) {
     return Layer::BackwardInputWithNormSq(parameters, saved, output_grads, form, norm_sq_B);
   }

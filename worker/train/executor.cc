@@ -12,12 +12,13 @@ using layout::ScheduledOperation;
 
 Executor::Executor(const layout::ScheduleOptions& options, models::Model& model,
                    fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass,
-                   PhaseProfile* profile)
+                   PhaseProfile* profile, at::ScalarType compute_type)
     : options_(options),
       model_(model),
       parameters_(parameters),
       gradient_pass_(gradient_pass),
-      profile_(profile) {}
+      profile_(profile),
+      compute_type_(compute_type) {}
 
 absl::StatusOr<dp::PrivateStatistics> Executor::SumGradients(int micro_batches,
                                                              LoadMicroBatch load) {
@@ -103,8 +104,8 @@ void Executor::Forward(const ScheduledOperation& operation, LoadMicroBatch load,
   }
   const PhaseProfile::Span span(profile_, Phase::kForward);
   const int last_stage = static_cast<int>(model_.stages().size()) - 1;
-  flow.activations = model_.stages()[operation.stage]->Forward(
-      parameters_.ParameterViews(operation.unit, operation.slot), flow.batch, flow.activations);
+  flow.activations = model_.stages()[operation.stage]->Forward(Parameters(operation), flow.batch,
+                                                               flow.activations);
   if (operation.stage == last_stage) flow.losses_B = std::exchange(flow.activations, at::Tensor());
 }
 
@@ -113,8 +114,7 @@ void Executor::Backward(const ScheduledOperation& operation, Flow& flow) {
   using Verb = dp::GradientPass::Verb;
   const PhaseProfile::Span span(profile_,
                                 flow.clipped ? Phase::kSecondBackward : Phase::kFirstBackward);
-  const absl::Span<const at::Tensor> parameters =
-      parameters_.ParameterViews(operation.unit, operation.slot);
+  const absl::Span<const at::Tensor> parameters = Parameters(operation);
   const bool for_norms = options_.kept != layout::Kept::kNothing && !flow.clipped;
   ProfilingSink sink(gradient_pass_.Sink(for_norms ? Verb::kNorm : Verb::kWeightGrad,
                                          operation.unit, Gradients(operation)),
@@ -141,8 +141,17 @@ void Executor::FoldHeld(const ScheduledOperation& operation) {
   const bool folds = operation.operations.Has(Operation::kFold);
   const PhaseProfile::Span span(profile_, folds ? Phase::kFold : Phase::kWeightGradients);
   absl::Span<const at::Tensor> parameters;
-  if (operation.slot >= 0) parameters = parameters_.ParameterViews(operation.unit, operation.slot);
+  if (operation.slot >= 0) parameters = Parameters(operation);
   gradient_pass_.Fold(operation.unit, Gradients(operation), parameters);
+}
+
+absl::Span<const at::Tensor> Executor::Parameters(const ScheduledOperation& operation) {
+  const absl::Span<const at::Tensor> views =
+      parameters_.ParameterViews(operation.unit, operation.slot);
+  if (compute_type_ == at::kFloat) return views;
+  converted_.clear();
+  for (const at::Tensor& view : views) converted_.push_back(view.to(compute_type_));
+  return converted_;
 }
 
 // Empty where the operation writes none.

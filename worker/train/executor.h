@@ -3,11 +3,14 @@
 #define SOTTO_WORKER_TRAIN_EXECUTOR_H_
 
 #include <map>
+#include <utility>
+#include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "common/layout/execution_schedule.h"
 #include "worker/dp/gradient_pass.h"
 #include "worker/dp/private_statistics.h"
@@ -26,10 +29,12 @@ class Executor {
   using VisitLosses =
       absl::FunctionRef<void(const models::MicroBatch&, const at::Tensor& losses_B)>;
 
-  // Borrows its arguments. `options.forward_only` is false; `profile` may be null.
+  // Borrows its arguments. `options.forward_only` is false; `profile` may be null. With kBFloat16
+  // as `compute_type` stages read bfloat16 copies of the gathered parameters, so that activations
+  // and output gradients are bfloat16 too; losses, norms and gradients are float32 always.
   Executor(const layout::ScheduleOptions& options, models::Model& model,
            fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass,
-           PhaseProfile* profile = nullptr);
+           PhaseProfile* profile = nullptr, at::ScalarType compute_type = at::kFloat);
 
   // Adds the micro-batches' clipped gradient sums, of all ranks, to the owners' gradient shards.
   // Returns the private sums of this rank's examples. Errors: the communicator's; INTERNAL for a
@@ -61,6 +66,8 @@ class Executor {
   void MeasureDeferredNorms();
   void Clip(Flow& flow);
   void FoldHeld(const layout::ScheduledOperation& operation);
+  // The gathered parameters, in the compute type. Valid until the next call.
+  absl::Span<const at::Tensor> Parameters(const layout::ScheduledOperation& operation);
   absl::Span<const at::Tensor> Gradients(const layout::ScheduledOperation& operation);
 
   const layout::ScheduleOptions options_;
@@ -68,6 +75,8 @@ class Executor {
   fsdp::ShardedParameters& parameters_;
   dp::GradientPass& gradient_pass_;
   PhaseProfile* const profile_;
+  const at::ScalarType compute_type_;
+  std::vector<at::Tensor> converted_;  // what Parameters returned last, unless float32
   std::map<std::pair<bool, int>, layout::ExecutionSchedule>
       schedules_;  // checked, by (forward_only, micro-batches)
 };
