@@ -70,8 +70,8 @@ absl::StatusOr<std::unique_ptr<Training::Assembly>> Training::Assembly::Create(
 }
 
 absl::Status Training::Assembly::OpenFiles() {
-  ASSIGN_OR_RETURN(dataset_, OpenDataset(plan(), description_.vocabulary_size));
-  ASSIGN_OR_RETURN(evaluation_file_, OpenEvaluation(plan(), description_.vocabulary_size));
+  ASSIGN_OR_RETURN(dataset_, OpenDataset(plan(), description_));
+  ASSIGN_OR_RETURN(evaluation_file_, OpenEvaluation(plan(), description_));
   return absl::OkStatus();
 }
 
@@ -156,7 +156,8 @@ void Training::Assembly::BuildLoop() {
           .end_step = options_.end_step,
           .checkpoint_every_steps = plan().train().checkpoint_every_steps(),
           .evaluation_every_steps = plan().spec().train().evaluation_every_steps(),
-          .init_seed = plan().spec().model().init_seed()},
+          .init_seed = plan().spec().model().init_seed(),
+          .hugging_face_directory = plan().spec().model().hugging_face_directory()},
       train::TrainLoop::Parts{.step = *step_,
                               .parameters = *parameters_,
                               .optimizer = *optimizer_,

@@ -35,6 +35,10 @@ struct ParsedHeader {
   size_t data_begin = 0;
 };
 
+uint64_t LabelBytes(const TokenFileHeader& header) {
+  return header.classes > 0 ? sizeof(int32_t) * static_cast<uint64_t>(header.records) : 0;
+}
+
 absl::StatusOr<ParsedHeader> ParseHeader(const std::string& path, const uint8_t* bytes,
                                          size_t size) {
   if (size < kPrefixBytes ||
@@ -56,7 +60,7 @@ absl::StatusOr<ParsedHeader> ParseHeader(const std::string& path, const uint8_t*
   parsed.data_begin = (kPrefixBytes + header_bytes + 7) / 8 * 8;
   const uint64_t tokens = static_cast<uint64_t>(parsed.header.tokens);
   const uint64_t expected = parsed.data_begin + 8 * (parsed.header.records + 1) +
-                            tokens * parsed.header.token_bytes + tokens;
+                            tokens * parsed.header.token_bytes + tokens + LabelBytes(parsed.header);
   if (size < expected) {
     return absl::DataLossError(
         absl::StrCat(path, " is truncated: it declares ", expected, " bytes, but has ", size));
@@ -98,7 +102,8 @@ TokenFile::TokenFile(TokenFileHeader header, const uint8_t* bytes, size_t size, 
       size_(size),
       offsets_(bytes + data_begin),
       tokens_(offsets_ + 8 * (header_.records + 1)),
-      scored_(tokens_ + header_.tokens * header_.token_bytes) {}
+      scored_(tokens_ + header_.tokens * header_.token_bytes),
+      labels_(scored_ + header_.tokens) {}
 
 TokenFile::~TokenFile() { munmap(const_cast<uint8_t*>(bytes_), size_); }
 
@@ -122,6 +127,11 @@ void TokenFile::Read(int64_t record, absl::Span<int64_t> tokens, absl::Span<floa
     tokens[t] = TokenAt(begin + t);
     scored[t] = scored_[begin + t];
   }
+}
+
+int32_t TokenFile::Label(int64_t record) const {
+  SOTTO_CHECK(header_.classes > 0 && record >= 0 && record < header_.records);
+  return LoadAt<int32_t>(labels_ + sizeof(int32_t) * record);
 }
 
 absl::Status TokenFile::Validate(Audience audience) const {
@@ -152,6 +162,12 @@ absl::Status TokenFile::Validate(Audience audience) const {
                       token);
       }
       if (scored_[index] > 1) return broken(record, "loss masks are 0 or 1", scored_[index]);
+    }
+  }
+  for (int64_t record = 0; header_.classes > 0 && record < header_.records; ++record) {
+    const int32_t label = Label(record);
+    if (label < 0 || label >= header_.classes) {
+      return broken(record, absl::StrCat("labels are in [0, ", header_.classes, ")"), label);
     }
   }
   if (Offset(header_.records) != static_cast<uint64_t>(header_.tokens)) {

@@ -36,6 +36,9 @@ class TokenFile {
   // used.
   void Read(int64_t record, absl::Span<int64_t> tokens, absl::Span<float> scored) const;
 
+  // The record's class. Only where header().classes is positive.
+  int32_t Label(int64_t record) const;
+
   // Who reads an error message of Validate.
   enum class Audience {
     kSteward,  // registration by the data's steward: names record and value
@@ -43,7 +46,8 @@ class TokenFile {
   };
 
   // Reads the whole file: offsets ascending from 0, no record empty or longer than max_length,
-  // tokens within the vocabulary, masks 0 or 1. INVALID_ARGUMENT: the first rule that is broken.
+  // tokens within the vocabulary, masks 0 or 1, labels within the classes. INVALID_ARGUMENT: the
+  // first rule that is broken.
   absl::Status Validate(Audience audience) const;
 
   // SHA-256 of the whole file, hex. What registration records, and what workers compare before the
@@ -62,6 +66,7 @@ class TokenFile {
   const uint8_t* offsets_;
   const uint8_t* tokens_;
   const uint8_t* scored_;
+  const uint8_t* labels_;
 };
 
 // What a worker checks before its first grant: the whole file, its SHA-256 and its number of

@@ -36,15 +36,16 @@ absl::StatusOr<int64_t> IntegerOf(const Json& object, const char* field, int64_t
 }  // namespace
 
 std::string EncodeHeader(const TokenFileHeader& header) {
-  return Json({{"format_version", header.format_version},
+  Json object({{"format_version", header.format_version},
                {"tokenizer", header.tokenizer},
                {"vocabulary_size", header.vocabulary_size},
                {"max_length", header.max_length},
                {"token_bytes", header.token_bytes},
                {"records", header.records},
                {"tokens", header.tokens},
-               {"truncated_records", header.truncated_records}})
-      .dump(1);
+               {"truncated_records", header.truncated_records}});
+  if (header.classes > 0) object["classes"] = header.classes;
+  return object.dump(1);
 }
 
 absl::StatusOr<TokenFileHeader> DecodeHeader(absl::string_view json) {
@@ -74,7 +75,12 @@ absl::StatusOr<TokenFileHeader> DecodeHeader(absl::string_view json) {
     return absl::InvalidArgumentError("token file header: tokenizer must be a string");
   }
   header.tokenizer = tokenizer->get<std::string>();
-  if (object.size() != 8) {
+  size_t fields = 8;
+  if (object.contains("classes")) {
+    ASSIGN_OR_RETURN(header.classes, IntegerOf(object, "classes", 1, kInt32Max));
+    ++fields;
+  }
+  if (object.size() != fields) {
     return absl::InvalidArgumentError("token file header: unknown or duplicate fields");
   }
   return header;

@@ -8,6 +8,8 @@
 //   number of tokens tokens                           tokens x token_bytes (2 or 4), little-endian
 //   scored                           tokens x 1 byte, 0 or 1: whether predicting this token counts
 //   in the loss
+//   labels                           records x int32, little-endian: the record's class; only where
+//   the header has classes
 //
 // A record is one privacy unit. Its file is identified by its SHA-256.
 #ifndef SOTTO_COMMON_DATASET_TOKEN_FILE_HEADER_H_
@@ -33,6 +35,7 @@ struct TokenFileHeader {
   int64_t records = 0;
   int64_t tokens = 0;
   int64_t truncated_records = 0;
+  int32_t classes = 0;  // labels are in [0, classes); 0: the file has none
 
   friend bool operator==(const TokenFileHeader&, const TokenFileHeader&) = default;
 };

@@ -29,7 +29,12 @@ absl::StatusOr<TokenFileWriter> TokenFileWriter::Create(std::string path, Option
     return absl::InvalidArgumentError(
         absl::StrCat("max_length must be at least 1, but is ", options.max_length));
   }
+  if (options.classes < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("classes must not be negative, but is ", options.classes));
+  }
   TokenFileHeader header;
+  header.classes = options.classes;
   header.tokenizer = std::move(options.tokenizer);
   header.vocabulary_size = options.vocabulary_size;
   header.max_length = options.max_length;
@@ -41,11 +46,15 @@ TokenFileWriter::TokenFileWriter(std::string path, TokenFileHeader header)
     : path_(std::move(path)), header_(std::move(header)), offsets_{0} {}
 
 absl::Status TokenFileWriter::Add(absl::Span<const int32_t> tokens,
-                                  absl::Span<const uint8_t> scored) {
+                                  absl::Span<const uint8_t> scored, int32_t label) {
   if (tokens.empty()) return absl::InvalidArgumentError("a record must have at least one token");
   if (!scored.empty() && scored.size() != tokens.size()) {
     return absl::InvalidArgumentError(absl::StrCat("the loss mask must have ", tokens.size(),
                                                    " elements, but has ", scored.size()));
+  }
+  if (header_.classes > 0 && (label < 0 || label >= header_.classes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("labels are in [0, ", header_.classes, "), but one is ", label));
   }
   const size_t length = std::min<size_t>(tokens.size(), header_.max_length);
   for (const int32_t token : tokens.subspan(0, length)) {
@@ -57,6 +66,7 @@ absl::Status TokenFileWriter::Add(absl::Span<const int32_t> tokens,
   if (length < tokens.size()) ++header_.truncated_records;
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.begin() + length);
   for (size_t t = 0; t < length; ++t) scored_.push_back(scored.empty() || scored[t] != 0);
+  if (header_.classes > 0) labels_.push_back(label);
   offsets_.push_back(tokens_.size());
   ++header_.records;
   return absl::OkStatus();
@@ -78,6 +88,7 @@ absl::StatusOr<std::string> TokenFileWriter::Finish() {
     }
   }
   bytes.append(scored_.begin(), scored_.end());
+  for (const int32_t label : labels_) AppendAs(label, bytes);
   RETURN_IF_ERROR(AtomicWriteFile(path_, bytes));
   return crypto::HexSha256(bytes);
 }

@@ -19,19 +19,24 @@ namespace sotto::dataset {
 // synchronised.
 class TokenFileWriter {
  public:
+  static constexpr int32_t kNoLabel = -1;
+
   struct Options {
     std::string tokenizer = "bytes";
     int32_t vocabulary_size = 257;
     int32_t max_length = 0;  // required
+    int32_t classes = 0;     // above 0: every record has a label in [0, classes)
   };
 
   // INVALID_ARGUMENT: an option out of its range.
   static absl::StatusOr<TokenFileWriter> Create(std::string path, Options options);
 
   // Adds one record; longer than max_length: cut to it and counted, never split. `scored` is empty
-  // (all tokens count) or has one element per token. INVALID_ARGUMENT: an empty record, a token
-  // outside the vocabulary, sizes that differ.
-  absl::Status Add(absl::Span<const int32_t> tokens, absl::Span<const uint8_t> scored);
+  // (all tokens count) or has one element per token. `label` is ignored in a file without classes.
+  // INVALID_ARGUMENT: an empty record, a token outside the vocabulary, a label outside the classes,
+  // sizes that differ.
+  absl::Status Add(absl::Span<const int32_t> tokens, absl::Span<const uint8_t> scored,
+                   int32_t label = kNoLabel);
 
   int64_t records() const { return header_.records; }
   int64_t truncated_records() const { return header_.truncated_records; }
@@ -47,6 +52,7 @@ class TokenFileWriter {
   std::vector<uint64_t> offsets_;
   std::vector<int32_t> tokens_;
   std::vector<uint8_t> scored_;
+  std::vector<int32_t> labels_;
 };
 
 }  // namespace sotto::dataset

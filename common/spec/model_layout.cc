@@ -1,22 +1,52 @@
 #include "common/spec/model_layout.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/layout/adaptation.h"
+#include "common/layout/encoder_description.h"
 #include "common/layout/gpt2_description.h"
+#include "common/layout/llama_description.h"
+#include "common/spec/model_dimensions.h"
 
 namespace sotto::spec {
 
+namespace {
+
+absl::StatusOr<layout::ModelDescription> DescribeFamily(const v1::ModelSpec& model) {
+  switch (model.family_case()) {
+    case v1::ModelSpec::kGpt2:
+      return layout::MakeGpt2Description(DimensionsOf(model.gpt2()));
+    case v1::ModelSpec::kLlama: {
+      ASSIGN_OR_RETURN(const layout::LlamaDimensions dimensions, DimensionsOf(model.llama()));
+      return layout::MakeLlamaDescription(dimensions);
+    }
+    case v1::ModelSpec::kEncoder:
+      return layout::MakeEncoderDescription(DimensionsOf(model.encoder()));
+    case v1::ModelSpec::FAMILY_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("model names no family (gpt2, llama, encoder)");
+}
+
+layout::Adaptation AdaptationOf(const v1::AdaptationSpec& spec) {
+  layout::Adaptation adaptation{.bias_only = spec.bias_only(),
+                                .frozen = {spec.frozen().begin(), spec.frozen().end()}};
+  if (spec.has_lora()) {
+    adaptation.lora = {.rank = spec.lora().rank(),
+                       .alpha = spec.lora().alpha(),
+                       .targets = {spec.lora().targets().begin(), spec.lora().targets().end()}};
+  }
+  return adaptation;
+}
+
+}  // namespace
+
 absl::StatusOr<layout::ModelDescription> DescribeModel(const v1::ModelSpec& model) {
-  if (!model.has_gpt2()) return absl::InvalidArgumentError("model names no family (gpt2)");
-  const v1::Gpt2Spec& gpt2 = model.gpt2();
-  layout::Gpt2Dimensions dimensions{.vocabulary_size = gpt2.vocabulary_size(),
-                                    .width = gpt2.width(),
-                                    .layers = gpt2.layers(),
-                                    .heads = gpt2.heads(),
-                                    .max_length = gpt2.max_length(),
-                                    .tied_head = !gpt2.untied_head()};
-  if (gpt2.layer_norm_epsilon() != 0) dimensions.layer_norm_epsilon = gpt2.layer_norm_epsilon();
-  if (gpt2.init_stddev() != 0) dimensions.init_stddev = gpt2.init_stddev();
-  return layout::MakeGpt2Description(dimensions);
+  ASSIGN_OR_RETURN(layout::ModelDescription description, DescribeFamily(model));
+  if (model.has_adaptation()) {
+    RETURN_IF_ERROR(layout::Adapt(AdaptationOf(model.adaptation()), description));
+  }
+  return description;
 }
 
 v1::UnitMode ModeMessage(const layout::UnitMode& mode) {

@@ -11,7 +11,8 @@
 namespace sotto::spec {
 
 // Units, parameters and shapes of the model; fields that are unset have spec.proto's defaults.
-// INVALID_ARGUMENT: no family, or dimensions that make no model.
+// The adaptation is applied. INVALID_ARGUMENT: no family (see CompleteModel), dimensions that make
+// no model, an adaptation that does not fit it.
 absl::StatusOr<layout::ModelDescription> DescribeModel(const v1::ModelSpec& model);
 
 // The plan's message of a gradient mode, and back. INVALID_ARGUMENT: an unspecified member.

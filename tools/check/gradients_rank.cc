@@ -7,12 +7,12 @@
 #include "ATen/Parallel.h"
 #include "common/base/status_macros.h"
 #include "common/layout/gradient_mode.h"
-#include "worker/checkpoint/hugging_face_slices.h"
 #include "worker/dp/flat_clipping.h"
 #include "worker/dp/gradient_pass.h"
 #include "worker/fsdp/sharded_parameters.h"
 #include "worker/models/model.h"
 #include "worker/train/executor.h"
+#include "worker/train/initial_weights.h"
 #include "worker/train/torch_errors.h"
 
 namespace sotto::check {
@@ -38,7 +38,7 @@ class GradientsRank {
                                       {.gathered_slots = job_.schedule.gathered_slots,
                                        .gradient_slots = job_.schedule.gradient_slots,
                                        .strategy = job_.schedule.strategy}));
-    RETURN_IF_ERROR(LoadWeights());
+    RETURN_IF_ERROR(train::FillShards(job_.weights, /*init_seed=*/0, *parameters_));
     RETURN_IF_ERROR(ComputeLosses());
     if (job_.schedule.mode.norm == layout::Norm::kNone) {
       RETURN_IF_ERROR(SumGradients(*layout::FindMode(kMeasuringMode), /*measure=*/true));
@@ -60,15 +60,6 @@ class GradientsRank {
   int64_t FirstExample(int micro_batch) const {
     return (int64_t{micro_batch} * communicator_.world_size() + communicator_.rank()) *
            job_.micro_batch_size;
-  }
-
-  absl::Status LoadWeights() {
-    for (int unit = 0; unit < job_.layout.num_units(); ++unit) {
-      RETURN_IF_ERROR(checkpoint::ReadSlice(job_.weights, job_.model, job_.layout, /*init_seed=*/0,
-                                            unit, job_.layout.Shard(unit, shard()).begin,
-                                            Values(parameters_->MasterShard(unit))));
-    }
-    return absl::OkStatus();
   }
 
   train::Executor MakeExecutor(const layout::UnitMode& mode, dp::GradientPass& pass) {

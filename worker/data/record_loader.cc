@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ATen/ops/full.h"
 #include "ATen/ops/zeros.h"
 #include "common/base/log.h"
 
@@ -14,6 +15,11 @@ LoadedMicroBatch RecordLoader::Load(const PlannedMicroBatch& micro_batch) const 
   loaded.tokens_BT = at::zeros({micro_batch_size_, padded_length}, at::kLong);
   loaded.loss_mask_BT = at::zeros({micro_batch_size_, padded_length}, at::kFloat);
   loaded.example_ids.assign(micro_batch_size_, -1);
+  const bool labelled = file_.header().classes > 0;
+  if (labelled) {
+    loaded.labels_B = at::full({micro_batch_size_}, -1, at::kLong);
+    loaded.token_mask_BT = at::zeros({micro_batch_size_, padded_length}, at::kFloat);
+  }
   int64_t* tokens = loaded.tokens_BT.data_ptr<int64_t>();
   float* mask = loaded.loss_mask_BT.data_ptr<float>();
   std::vector<int64_t> record_tokens;
@@ -28,6 +34,9 @@ LoadedMicroBatch RecordLoader::Load(const PlannedMicroBatch& micro_batch) const 
     std::copy_n(record_scored.begin(), kept, mask + row * padded_length);
     mask[row * padded_length] = 0;  // nothing precedes the first token
     loaded.example_ids[row] = id;
+    if (!labelled) continue;
+    loaded.labels_B.data_ptr<int64_t>()[row] = file_.Label(id);
+    std::fill_n(loaded.token_mask_BT.data_ptr<float>() + row * padded_length, kept, 1.0f);
   }
   return loaded;
 }

@@ -17,6 +17,10 @@ struct LoadedMicroBatch {
   at::Tensor loss_mask_BT;  // fp32; [b, t] = 1: the prediction of token t counts; column 0 and
                             // padding are 0
   std::vector<int64_t> example_ids;
+  // Of a file with classes, else undefined: int64 [B], -1 for dummies; fp32, 1 for the record's
+  // tokens and 0 for padding.
+  at::Tensor labels_B;
+  at::Tensor token_mask_BT;
 };
 
 // Thread-safe.

@@ -15,6 +15,10 @@ struct MicroBatch {
                             // from what precedes it. Position 0 is never scored, padding is 0; a
                             // dummy example is 0 everywhere.
   std::vector<int64_t> example_ids;  // [B]; -1 for a dummy
+  // Of classification; undefined elsewhere.
+  at::Tensor labels_B;       // int64; the example's class, -1 for none: its loss is 0
+  at::Tensor token_mask_BT;  // float32, 1 for the example's own tokens, 0 for padding; undefined:
+                             // there is no padding
 };
 
 }  // namespace sotto::models

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "common/base/status_macros.h"
+#include "worker/models/encoder.h"
 #include "worker/models/gpt2.h"
 #include "worker/models/llama.h"
 
@@ -18,6 +19,9 @@ absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeStages(
   }
   if (const auto* llama = std::get_if<layout::LlamaDimensions>(&description.family)) {
     return MakeLlamaStages(*llama, description, options);
+  }
+  if (const auto* encoder = std::get_if<layout::EncoderDimensions>(&description.family)) {
+    return MakeEncoderStages(*encoder, description);
   }
   return absl::InvalidArgumentError("the description is of no family that has stages");
 }

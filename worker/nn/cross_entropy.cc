@@ -34,4 +34,22 @@ void CrossEntropyWithGradient(const at::Tensor& logits_BTV, const at::Tensor& to
   });
 }
 
+void LabelCrossEntropyWithGradient(const at::Tensor& logits_B1C, const at::Tensor& labels_B,
+                                   const at::Tensor& losses_B) {
+  const int64_t classes = logits_B1C.size(2);
+  float* logits = logits_B1C.data_ptr<float>();
+  const int64_t* labels = labels_B.const_data_ptr<int64_t>();
+  float* losses = losses_B.data_ptr<float>();
+  for (int64_t b = 0; b < logits_B1C.size(0); ++b) {
+    const absl::Span<float> row =
+        absl::MakeSpan(logits + b * classes, static_cast<size_t>(classes));
+    if (labels[b] < 0) {
+      std::fill(row.begin(), row.end(), 0.0f);
+      losses[b] = 0;
+      continue;
+    }
+    losses[b] = static_cast<float>(kernels::SoftmaxGradient(row, labels[b], /*weight=*/1));
+  }
+}
+
 }  // namespace sotto::nn

@@ -14,6 +14,12 @@ namespace sotto::nn {
 void CrossEntropyWithGradient(const at::Tensor& logits_BTV, const at::Tensor& tokens_BT,
                               const at::Tensor& weights_BT, const at::Tensor& losses_B);
 
+// The cross-entropy of one label per example with its gradient. Overwrites the logits (float32
+// [B, 1, classes], contiguous) with the gradient of sum_b losses[b] and writes losses_B (float32).
+// `labels_B`: int64, below classes; a negative one has loss and gradient 0.
+void LabelCrossEntropyWithGradient(const at::Tensor& logits_B1C, const at::Tensor& labels_B,
+                                   const at::Tensor& losses_B);
+
 }  // namespace sotto::nn
 
 #endif  // SOTTO_WORKER_NN_CROSS_ENTROPY_H_

@@ -32,7 +32,9 @@ models::MicroBatch LoadForModel(const data::RecordLoader& loader,
   data::LoadedMicroBatch loaded = loader.Load(planned);
   return {.tokens_BT = std::move(loaded.tokens_BT),
           .loss_mask_BT = std::move(loaded.loss_mask_BT),
-          .example_ids = std::move(loaded.example_ids)};
+          .example_ids = std::move(loaded.example_ids),
+          .labels_B = std::move(loaded.labels_B),
+          .token_mask_BT = std::move(loaded.token_mask_BT)};
 }
 
 GradientSummer::GradientSummer(Options options, const data::RecordLoader& loader,

@@ -8,6 +8,7 @@
 #include "worker/train/agreement.h"
 #include "worker/train/checkpoint_units.h"
 #include "worker/train/failure_reason.h"
+#include "worker/train/initial_weights.h"
 
 namespace sotto::train {
 namespace {
@@ -39,8 +40,19 @@ int64_t TrainLoop::started_steps() const {
   return std::max(first_step_, parts_.step.started_steps());
 }
 
+absl::Status TrainLoop::Initialize() {
+  if (options_.hugging_face_directory.empty()) {
+    parts_.parameters.Initialize(options_.init_seed);
+    return absl::OkStatus();
+  }
+  absl::Status status =
+      LoadHuggingFace(options_.hugging_face_directory, options_.init_seed, parts_.parameters);
+  if (status.ok()) return status;
+  return WithFailureReason(std::move(status), FailureReason::kInvalidCheckpoint);
+}
+
 absl::Status TrainLoop::RestoreOrInitialize() {
-  parts_.parameters.Initialize(options_.init_seed);
+  RETURN_IF_ERROR(Initialize());
   if (parts_.checkpointer == nullptr) return absl::OkStatus();
   const absl::StatusOr<checkpoint::Checkpointer::Restored> restored =
       parts_.checkpointer->Restore(State(), Numbers());

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -28,6 +29,7 @@ class TrainLoop {
     int64_t checkpoint_every_steps = 0;  // 0: only at the end
     int64_t evaluation_every_steps = 0;  // 0: only before the first and after the last step
     uint64_t init_seed = 0;
+    std::string hugging_face_directory;  // initial weights; empty: of init_seed
   };
 
   // All borrowed; what is null is left out.
@@ -59,6 +61,7 @@ class TrainLoop {
   int64_t completed_steps() const { return completed_steps_; }
 
  private:
+  absl::Status Initialize();
   absl::Status RestoreOrInitialize();
   absl::Status RunStep();
   absl::Status Save();

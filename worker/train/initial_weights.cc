@@ -1,0 +1,61 @@
+#include "worker/train/initial_weights.h"
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "common/base/status_macros.h"
+#include "common/checkpoint/hugging_face_files.h"
+#include "worker/checkpoint/hugging_face_slices.h"
+
+namespace sotto::train {
+namespace {
+
+absl::Span<float> Values(const at::Tensor& flat) {
+  return {flat.data_ptr<float>(), static_cast<size_t>(flat.numel())};
+}
+
+bool HasHead(const layout::ModelDescription& model) {
+  for (const layout::ParameterDescription& parameter : model.units[0].parameters) {
+    if (parameter.name == "lm_head.weight") return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::Status FillShards(const checkpoint::HuggingFaceWeights& weights, uint64_t init_seed,
+                        fsdp::ShardedParameters& parameters) {
+  const layout::FlatLayout& layout = parameters.layout();
+  const int shard = parameters.shard_rank();
+  for (int unit = 0; unit < layout.num_units(); ++unit) {
+    RETURN_IF_ERROR(checkpoint::ReadSlice(weights, parameters.model(), layout, init_seed, unit,
+                                          layout.Shard(unit, shard).begin,
+                                          Values(parameters.MasterShard(unit))));
+    if (layout.unit(unit).frozen.elements == 0) continue;
+    RETURN_IF_ERROR(checkpoint::ReadSlice(weights, parameters.model(), layout, init_seed, unit,
+                                          layout.FrozenShard(unit, shard).begin,
+                                          Values(parameters.FrozenShard(unit))));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadHuggingFace(const std::string& directory, uint64_t init_seed,
+                             fsdp::ShardedParameters& parameters) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<checkpoint::HuggingFaceFiles> files,
+                   checkpoint::HuggingFaceFiles::Open(directory));
+  if (!HasHead(parameters.model())) {
+    ASSIGN_OR_RETURN(const bool own_head, checkpoint::HasOwnHead(*files));
+    if (own_head) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          directory,
+          ": tensor lm_head.weight differs from the embedding, but the model ties them; "
+          "name the family with untied_head"));
+    }
+  }
+  ASSIGN_OR_RETURN(const checkpoint::HuggingFaceWeights weights,
+                   checkpoint::HuggingFaceWeights::Match(*files, parameters.model()));
+  return FillShards(weights, init_seed, parameters);
+}
+
+}  // namespace sotto::train
