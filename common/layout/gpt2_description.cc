@@ -142,20 +142,24 @@ UnitDescription Block(const Gpt2Dimensions& dimensions, int64_t index) {
 //
 // Alive at once inside one block's backward, in multiples of the width: gradients of the hidden
 // layer before and after GELU (8), of q, k and v apart and joined (6), of the residual stream and
-// its branches (4), and what ATen's kernels copy and the allocator has not given back (14,
-// measured: tests/equivalence/memory_test).
+// its branches (4), and what ATen's kernels copy and the allocator has not given back (6, measured:
+// tests/equivalence/memory_test).
 StageFootprint BlockFootprint(const Gpt2Dimensions& dimensions) {
   const auto width = static_cast<double>(dimensions.width);
   const auto mlp_width = static_cast<double>(MlpWidth(dimensions));
   return {.kept_per_token = 8 * width + 2 * mlp_width + 4 + static_cast<double>(dimensions.heads),
-          .workspace_per_token = 24 * width + 2 * mlp_width};
+          .workspace_per_token = 16 * width + 2 * mlp_width};
 }
 
-// Logits and their gradient. A tied head keeps T values per token for the norm's cross term.
+// Logits, which become their gradient, and a scaled copy of it. A tied head keeps T values per
+// token for the norm's cross term.
 StageFootprint HeadFootprint(const Gpt2Dimensions& dimensions) {
   const auto width = static_cast<double>(dimensions.width);
+  const auto vocabulary = static_cast<double>(dimensions.vocabulary_size);
   return {.kept_per_token = 2 * width + 2,
-          .workspace_per_token = 2 * static_cast<double>(dimensions.vocabulary_size) + 2 * width,
+          .workspace_per_token = vocabulary + 2 * width,
+          .weight_grad_per_token = vocabulary,
+          .second_pass_per_token = vocabulary,
           .norms_per_token_sq = dimensions.tied_head ? 1.0 : 0.0};
 }
 

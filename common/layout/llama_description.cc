@@ -125,7 +125,9 @@ StageFootprint BlockFootprint(const LlamaDimensions& d) {
 StageFootprint HeadFootprint(const LlamaDimensions& d) {
   const auto width = static_cast<double>(d.width);
   return {.kept_per_token = 2 * width + 1,
-          .workspace_per_token = 2 * static_cast<double>(d.vocabulary_size) + 2 * width,
+          .workspace_per_token = static_cast<double>(d.vocabulary_size) + 2 * width,
+          .weight_grad_per_token = static_cast<double>(d.vocabulary_size),
+          .second_pass_per_token = static_cast<double>(d.vocabulary_size),
           .norms_per_token_sq = d.tied_head ? 1.0 : 0.0};
 }
 

@@ -11,10 +11,10 @@ constexpr int64_t kCommunicatorHeaderBytes = 64 * 1024;
 
 // Pages of libtorch, its dependencies and the allocator that are resident before the first tensor
 // (measured: tests/equivalence/memory_test).
-constexpr int64_t kRuntimeBytes = int64_t{136} << 20;
+constexpr int64_t kRuntimeBytes = int64_t{269} << 19;
 
 // Of everything but the baseline: what the allocator loses to fragmentation (measured).
-constexpr double kFragmentation = 0.03;
+constexpr double kFragmentation = 0.04;
 
 // fp32 values of a micro-batch of the longest length.
 class MicroBatchElements {
@@ -35,23 +35,35 @@ class MicroBatchElements {
     return static_cast<int64_t>(sum);
   }
 
-  // Temporaries of two stages are never alive together.
-  int64_t Workspace() const {
+  // The most that temporaries and held values need together, while the backward pass goes from the
+  // last stage to the first. A stage's temporaries end with it; output gradients that it holds stay
+  // to the end of the pass. Slabs of examples' gradients are there from the second micro-batch on.
+  int64_t HeldAndWorkspace() const {
+    const bool sums_in_backward = !IsOnePass(options_.mode.kept);
     double largest = 0;
+    double held = Slabs();
     double norms = 0;
-    for (const StageFootprint& stage : model_.footprints) {
-      largest = std::max(largest, Of(stage.workspace_per_example, stage.workspace_per_token,
-                                     stage.workspace_per_token_sq));
-      norms += Of(0, 0, stage.norms_per_token_sq);
+    double second_pass = 0;
+    for (size_t stage = model_.footprints.size(); stage-- > 0;) {
+      const StageFootprint& footprint = model_.footprints[stage];
+      held += OutputGradsOfStage(stage);
+      double workspace = Of(footprint.workspace_per_example, footprint.workspace_per_token,
+                            footprint.workspace_per_token_sq);
+      if (sums_in_backward) workspace += Of(0, footprint.weight_grad_per_token, 0);
+      largest = std::max(largest, held + second_pass + workspace);
+      norms += Of(0, 0, footprint.norms_per_token_sq);
+      if (options_.mode.kept == Kept::kActivations) {
+        second_pass += Of(0, footprint.second_pass_per_token, 0);
+      }
     }
     if (options_.mode.norm == Norm::kNone) norms = 0;
-    return static_cast<int64_t>(largest + norms);
+    return static_cast<int64_t>(std::max(largest, held) + norms);
   }
 
   // What is held from the backward pass to the weight gradients, or to deferred norms.
   int64_t Held() const {
-    double sum = 0;
-    for (int unit = 0; unit < layout_.num_units(); ++unit) sum += HeldOfUnit(unit);
+    double sum = Slabs();
+    for (size_t stage = 0; stage < model_.stages.size(); ++stage) sum += OutputGradsOfStage(stage);
     return static_cast<int64_t>(sum);
   }
 
@@ -60,40 +72,64 @@ class MicroBatchElements {
     return examples_ * (per_example + tokens_ * (per_token + tokens_ * per_token_sq));
   }
 
-  double HeldOfUnit(int unit) const {
-    const UnitDescription& description = model_.units[unit];
-    if (description.layers.empty()) {
-      return options_.mode.kept == Kept::kExampleGrads
-                 ? examples_ * static_cast<double>(layout_.unit(unit).aligned_elements)
-                 : 0;
-    }
+  // One gradient per example of every layer that holds them.
+  double Slabs() const {
     double sum = 0;
-    for (size_t i = 0; i < description.layers.size(); ++i) {
-      const UnitMode& mode =
-          options_.layer_modes.empty() ? options_.mode : options_.layer_modes[unit][i];
-      sum += HeldOfLayer(unit, description.layers[i], mode);
+    for (int unit = 0; unit < layout_.num_units(); ++unit) {
+      const std::vector<LayerDescription>& layers = model_.units[unit].layers;
+      if (layers.empty() && options_.mode.kept == Kept::kExampleGrads) {
+        sum += static_cast<double>(layout_.unit(unit).aligned_elements);
+      }
+      for (size_t i = 0; i < layers.size(); ++i) {
+        if (ModeOf(unit, i).kept != Kept::kExampleGrads || IsLookup(layers[i])) continue;
+        sum += TrainableElements(unit, layers[i]);
+      }
     }
-    return sum;
+    return examples_ * sum;
   }
 
-  double HeldOfLayer(int unit, const LayerDescription& layer, const UnitMode& mode) const {
-    double parameters = 0;
-    for (int parameter : layer.parameters) {
-      const ParameterLayout& place = layout_.unit(unit).parameters[parameter];
-      if (place.trainable) parameters += static_cast<double>(place.elements);
+  // Of the layers whose backward ends in this stage.
+  double OutputGradsOfStage(size_t stage) const {
+    const int unit = model_.stages[stage];
+    const bool is_last = stage + 1 == model_.stages.size();
+    const std::vector<LayerDescription>& layers = model_.units[unit].layers;
+    double sum = 0;
+    for (size_t i = 0; i < layers.size(); ++i) {
+      if (unit == 0 && layers[i].in_last_stage != is_last) continue;
+      if (HoldsOutputGrads(unit, layers[i], ModeOf(unit, i))) {
+        sum += layers[i].Rows(options_.longest_length) * static_cast<double>(layers[i].outputs);
+      }
     }
-    const bool deferred = mode.when == When::kAfterBackward;
-    if (parameters == 0 || mode.kept == Kept::kNothing) return 0;
-    if (mode.kept == Kept::kActivations && !deferred) return 0;
-    const bool looked_up =
-        layer.kind == LayerKind::kEmbedding || layer.kind == LayerKind::kPositions;
-    if (mode.kept == Kept::kExampleGrads && !looked_up) return examples_ * parameters;
-    // Positions are added to the tokens' embedding: one gradient for both.
-    if (layer.kind == LayerKind::kPositions) return 0;
-    // A head's output gradients are formed again from its input.
-    if (IsHead(layer)) return 0;
-    const double rows = layer.Rows(options_.longest_length);
-    return examples_ * rows * static_cast<double>(layer.outputs);
+    return examples_ * sum;
+  }
+
+  const UnitMode& ModeOf(size_t unit, size_t layer) const {
+    return options_.layer_modes.empty() ? options_.mode : options_.layer_modes[unit][layer];
+  }
+
+  double TrainableElements(size_t unit, const LayerDescription& layer) const {
+    double elements = 0;
+    for (int parameter : layer.parameters) {
+      const ParameterLayout& place = layout_.unit(static_cast<int>(unit)).parameters[parameter];
+      if (place.trainable) elements += static_cast<double>(place.elements);
+    }
+    return elements;
+  }
+
+  // Held as output gradients in every mode.
+  static bool IsLookup(const LayerDescription& layer) {
+    return layer.kind == LayerKind::kEmbedding || layer.kind == LayerKind::kPositions;
+  }
+
+  // A head's output gradients are formed again from its input, and its norm never waits. Positions
+  // are added to the tokens' embedding: one gradient for both.
+  bool HoldsOutputGrads(int unit, const LayerDescription& layer, const UnitMode& mode) const {
+    if (TrainableElements(unit, layer) == 0 || mode.kept == Kept::kNothing || IsHead(layer) ||
+        layer.kind == LayerKind::kPositions) {
+      return false;
+    }
+    return mode.kept == Kept::kOutputGrads || mode.when == When::kAfterBackward ||
+           (mode.kept == Kept::kExampleGrads && IsLookup(layer));
   }
 
   // Whose outputs are logits over the vocabulary.
@@ -155,7 +191,7 @@ MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& l
       .slots_bytes = SlotElements(layout, options) * kFloat,
       .activations_bytes = micro_batch.Activations() * kFloat,
       .held_gradients_bytes = micro_batch.Held() * kFloat,
-      .workspace_bytes = micro_batch.Workspace() * kFloat,
+      .workspace_bytes = (micro_batch.HeldAndWorkspace() - micro_batch.Held()) * kFloat,
       .communicator_bytes = WorldSize(layout, options.world_size) > 1
                                 ? CommunicatorBytes(layout, options.world_size)
                                 : 0,

@@ -78,6 +78,11 @@ struct StageFootprint {
   double workspace_per_example = 0;
   double workspace_per_token = 0;
   double workspace_per_token_sq = 0;
+  // Besides, where the backward pass forms weight gradients (a scaled copy of output gradients).
+  double weight_grad_per_token = 0;
+  // Kept from the stage's first backward to its second one, in modes that have one (a head's
+  // logits' gradient).
+  double second_pass_per_token = 0;
   // Kept from the stage's backward to the end of the pass that computes norms (a tied head's cross
   // term).
   double norms_per_token_sq = 0;

@@ -1,4 +1,4 @@
-// What a rank needs is what the plan says: measured peak <= plan <= 1.1 measured.
+// What a rank needs is what the plan says: measured peak <= plan <= 1.05 measured.
 #include <algorithm>
 #include <cstdint>
 #include <iostream>
@@ -22,13 +22,17 @@ struct Case {
 
 layout::MemoryEstimate Estimate(const RunOptions& options, const v1::JobPlan& plan) {
   const layout::ModelDescription model = *spec::DescribeModel(plan.spec().model());
-  return layout::EstimateMemory(model, *layout::FlatLayout::Create(model, options.world_size),
-                                {.gathered_slots = 2,
-                                 .gradient_slots = 2,
-                                 .mode = *layout::FindMode(options.mode),
+  const layout::FlatLayout layout =
+      *layout::FlatLayout::Create(model, plan.sharding().shard_group_size());
+  return layout::EstimateMemory(model, layout,
+                                {.gathered_slots = plan.sharding().gathered_slots(),
+                                 .gradient_slots = plan.sharding().gradient_slots(),
+                                 .mode = *spec::ModeOf(plan.sharding().mode()),
                                  .micro_batch_size = options.micro_batch_size,
                                  .longest_length = options.max_length,
-                                 .optimizer_states = 2});
+                                 .optimizer_states = 2,
+                                 .strategy = *layout::FindStrategy(options.strategy),
+                                 .world_size = options.world_size});
 }
 
 class MemoryTest : public ::testing::TestWithParam<Case> {};
@@ -53,7 +57,7 @@ TEST_P(MemoryTest, MeasuredPeakIsWithinTheEstimate) {
             << estimate.communicator_bytes / mebibyte << " baseline "
             << estimate.baseline_bytes / mebibyte << std::endl;
   EXPECT_LE(run.peak_bytes, planned);
-  EXPECT_LE(planned, 1.1 * static_cast<double>(run.peak_bytes));
+  EXPECT_LE(planned, 1.05 * static_cast<double>(run.peak_bytes));
 }
 
 // Short runs: the second step allocates nothing new. `records` and the rate give several full
@@ -73,16 +77,35 @@ RunOptions Sized(std::string mode, int world_size, int32_t width, int32_t layers
           .max_length = max_length};
 }
 
+// A model of ten million parameters.
+Case Wide(std::string name, std::string mode, std::string strategy = "FULL_SHARD",
+          bool deferred_norms = false, int world_size = 2) {
+  RunOptions options = Sized(std::move(mode), world_size, 256, 8, 8192, 126, 8);
+  options.strategy = std::move(strategy);
+  options.shard_group_size = 1;
+  options.deferred_norms = deferred_norms;
+  options.records = 4 * options.micro_batch_size;
+  return {std::move(name), options};
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Cases, MemoryTest,
     ::testing::Values(Case{"tiny", Sized("per_example", 1, 32, 2, 64, 24, 2)},
                       Case{"demo", Sized("per_example", 2, 96, 4, 257, 129, 16)},
                       Case{"demo_flash", Sized("flash", 2, 96, 4, 257, 129, 16)},
                       Case{"demo_no_dp", Sized("no_dp", 2, 96, 4, 257, 129, 16)},
-                      Case{"wide_per_example", Sized("per_example", 2, 256, 8, 8192, 126, 8)},
-                      Case{"wide_flash", Sized("flash", 2, 256, 8, 8192, 126, 8)},
-                      Case{"wide_no_dp", Sized("no_dp", 1, 256, 8, 8192, 126, 8)},
-                      Case{"long_flash", Sized("flash", 4, 256, 4, 1024, 510, 8)}),
+                      Case{"long_flash", Sized("flash", 4, 256, 4, 1024, 510, 8)},
+                      Wide("no_dp", "no_dp", "FULL_SHARD", false, 1), Wide("ghost", "ghost"),
+                      Wide("ghost_bk", "ghost_bk"), Wide("flash", "flash"),
+                      Wide("flash_bk", "flash_bk"), Wide("flash_fuse", "flash_fuse"),
+                      Wide("flash_fuse_bk", "flash_fuse_bk"), Wide("per_example", "per_example"),
+                      Wide("flash_deferred", "flash", "FULL_SHARD", true),
+                      Wide("flash_bk_deferred", "flash_bk", "FULL_SHARD", true),
+                      Wide("per_example_deferred", "per_example", "FULL_SHARD", true),
+                      Wide("shard_grad_op", "flash", "SHARD_GRAD_OP"),
+                      Wide("no_shard", "flash", "NO_SHARD"),
+                      Wide("hybrid_shard", "flash", "HYBRID_SHARD"),
+                      Wide("no_shard_per_example", "per_example", "NO_SHARD")),
     [](const auto& info) { return info.param.name; });
 
 }  // namespace
