@@ -4,6 +4,7 @@
 #include <limits>
 #include <memory>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -18,6 +19,10 @@ namespace sotto::dp {
 namespace {
 
 using ::testing::HasSubstr;
+
+// A sensitivity is what a rule enforced, never a number from elsewhere.
+static_assert(!std::is_default_constructible_v<L2Sensitivity>);
+static_assert(!std::is_constructible_v<L2Sensitivity, double>);
 
 using RulePtr = std::shared_ptr<const ClippingRule>;
 
