@@ -46,7 +46,7 @@ RunSettings SmallSettings() {
 }
 
 absl::StatusOr<ModeComparison> Compare(Preset preset) {
-  return CompareModes(preset, [](const std::string&) {});
+  return CompareModes(preset, /*checkpoint_folder=*/"", [](const std::string&) {});
 }
 
 std::string TempFolder() { return *MakeTempDir(::testing::TempDir() + "/check-"); }
@@ -58,7 +58,7 @@ RecordedRun MakeRun(double loss, double gradient_norm) {
       .layers = {{.name = "w", .first_gradient_norm = 0.5, .last_gradient_norm = 0.5}}};
 }
 
-int Run(std::vector<std::string> arguments) {
+int RunCommand(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "sotto-check");
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -191,18 +191,18 @@ TEST(PresetTest, ModesAreFoundByNameAliasAndDeferral) {
 }
 
 TEST(ProgramTest, ExitCodesSayWhatHappened) {
-  EXPECT_EQ(Run({"--help"}), kAgrees);
-  EXPECT_EQ(Run({}), kFailed);
-  EXPECT_EQ(Run({"modes", "--preset", "slow"}), kFailed);
-  EXPECT_EQ(Run({"modes", "--steps", "0"}), kFailed);
-  EXPECT_EQ(Run({"modes", "--modes", "triton"}), kFailed);
-  EXPECT_EQ(Run({"modes", "--model", "{gpt3: {}}"}), kFailed);
-  EXPECT_EQ(Run({"modes", "--model",
-                 "{gpt2: {vocabulary_size: 31, width: 15, layers: 1, heads: 2, "
-                 "max_length: 12}}"}),
+  EXPECT_EQ(RunCommand({"--help"}), kAgrees);
+  EXPECT_EQ(RunCommand({}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--preset", "slow"}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--steps", "0"}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--modes", "triton"}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--model", "{gpt3: {}}"}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--model",
+                        "{gpt2: {vocabulary_size: 31, width: 15, layers: 1, heads: 2, "
+                        "max_length: 12}}"}),
             kFailed);
-  EXPECT_EQ(Run({"modes", "--out", "/proc/none/such"}), kFailed);
-  EXPECT_EQ(Run({"world", "--mode", "triton"}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--out", "/proc/none/such"}), kFailed);
+  EXPECT_EQ(RunCommand({"world", "--mode", "triton"}), kFailed);
 }
 
 TEST(WorldCheckTest, WorldSizesAgree) {

@@ -19,8 +19,10 @@
 #include "common/checkpoint/hugging_face_files.h"
 #include "common/checkpoint/hugging_face_weights.h"
 #include "common/checkpoint/safetensors_writer.h"
+#include "common/layout/device_profile.h"
 #include "common/layout/gradient_mode.h"
 #include "common/layout/memory.h"
+#include "common/layout/mode_choice.h"
 #include "common/layout/strategy.h"
 #include "common/spec/hugging_face_config.h"
 #include "tools/check/gradients_batch.h"
@@ -58,7 +60,9 @@ absl::Status CheckLength(const layout::ModelDescription& model, int64_t tokens) 
 }
 
 absl::StatusOr<layout::ScheduleChoice> ChooseSchedule(const GradientsOptions& options) {
-  const auto mode = layout::FindNamedMode(options.mode);
+  const auto mode = layout::IsAutomatic(options.mode)
+                        ? layout::NamedMode{.name = layout::kAutomaticMode}
+                        : layout::FindNamedMode(options.mode);
   if (!mode.has_value()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--mode \"", options.mode, "\" is not the name of a gradient mode"));
@@ -74,9 +78,30 @@ absl::StatusOr<layout::ScheduleChoice> ChooseSchedule(const GradientsOptions& op
                                                    layout::StrategyName(*mode->strategy),
                                                    ", but --strategy is ", options.strategy));
   }
-  return layout::ScheduleChoice{
-      .mode = options.deferred_norms ? layout::WithDeferredNorms(mode->mode) : mode->mode,
-      .strategy = *strategy};
+  return layout::ScheduleChoice{.mode = mode->mode, .strategy = *strategy};
+}
+
+// Resolves `auto` as planning would for a device that nobody measured, and puts norms off.
+absl::Status ResolveMode(const GradientsOptions& options, const layout::ModelDescription& model,
+                         int64_t tokens, int64_t micro_batch_size,
+                         layout::ScheduleChoice& schedule) {
+  if (layout::IsAutomatic(options.mode)) {
+    ASSIGN_OR_RETURN(const layout::ModeChoice choice,
+                     layout::ChooseMode(model,
+                                        {.length = tokens,
+                                         .largest_micro_batch_size = micro_batch_size,
+                                         .fixed_micro_batch_size = true},
+                                        layout::TypicalDeviceProfile(),
+                                        [](const layout::ModeChoice&) { return int64_t{0}; }));
+    schedule.mode = choice.mode;
+    schedule.layer_modes = choice.layer_modes;
+  }
+  if (!options.deferred_norms) return absl::OkStatus();
+  schedule.mode = layout::WithDeferredNorms(schedule.mode);
+  for (std::vector<layout::UnitMode>& unit : schedule.layer_modes) {
+    for (layout::UnitMode& mode : unit) mode = layout::WithDeferredNorms(mode);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<layout::RankGrid> ChooseGrid(const GradientsOptions& options,
@@ -108,7 +133,7 @@ absl::Status RunAlone(const GradientsJob& job, GradientsResult& result) {
 // Ranks as threads. One that fails makes the others' collectives fail; the first error is told.
 absl::Status RunTogether(const GradientsJob& job, GradientsResult& result) {
   const int world_size = job.grid.world_size();
-  const int64_t bytes = layout::CommunicatorBytes(job.layout);
+  const int64_t bytes = layout::CommunicatorBytes(job.layout, world_size);
   const UniqueFd memfd(memfd_create("sotto-check", MFD_CLOEXEC));
   if (!memfd.is_valid() || ftruncate(memfd.get(), bytes) != 0) {
     return absl::ErrnoToStatus(errno, "cannot make shared memory");
@@ -186,9 +211,9 @@ absl::Status CheckOptions(const GradientsOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat("--world_size must be from 1 to ", kMostRanks,
                                                    ", but is ", options.world_size));
   }
-  if (options.dtype != "fp32") {
+  if (options.dtype != "fp32" && options.dtype != "bf16") {
     return absl::InvalidArgumentError(
-        absl::StrCat("--dtype must be fp32, but is \"", options.dtype, "\""));
+        absl::StrCat("--dtype must be fp32 or bf16, but is \"", options.dtype, "\""));
   }
   if (options.micro_batch_size < 0) {
     return absl::InvalidArgumentError("--micro_batch_size must not be negative");
@@ -200,7 +225,7 @@ absl::Status CheckOptions(const GradientsOptions& options) {
 
 absl::Status WriteGradients(const GradientsOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(const layout::ScheduleChoice schedule, ChooseSchedule(options));
+  ASSIGN_OR_RETURN(layout::ScheduleChoice schedule, ChooseSchedule(options));
   ASSIGN_OR_RETURN(const PublicBatch batch, ReadPublicBatch(options.batch));
   ASSIGN_OR_RETURN(const std::unique_ptr<checkpoint::HuggingFaceFiles> files,
                    checkpoint::HuggingFaceFiles::Open(options.model));
@@ -211,6 +236,8 @@ absl::Status WriteGradients(const GradientsOptions& options) {
   RETURN_IF_ERROR(CheckLength(model, batch.tokens));
   ASSIGN_OR_RETURN(const layout::RankGrid grid, ChooseGrid(options, schedule.strategy));
   ASSIGN_OR_RETURN(const layout::FlatLayout layout, layout::FlatLayout::Create(model, grid.shards));
+  const int64_t micro_batch_size = ChooseMicroBatchSize(options, batch, model);
+  RETURN_IF_ERROR(ResolveMode(options, model, batch.tokens, micro_batch_size, schedule));
   const GradientsJob job{
       .model = model,
       .layout = layout,
@@ -219,7 +246,8 @@ absl::Status WriteGradients(const GradientsOptions& options) {
       .schedule = schedule,
       .grid = grid,
       .clip_norm = options.clip_norm,
-      .micro_batch_size = ChooseMicroBatchSize(options, batch, model),
+      .micro_batch_size = micro_batch_size,
+      .in_bfloat16 = options.dtype == "bf16",
       .threads = std::max<int>(
           1, static_cast<int>(std::thread::hardware_concurrency()) / options.world_size)};
   GradientsResult result;

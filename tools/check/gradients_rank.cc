@@ -40,11 +40,13 @@ class GradientsRank {
                                        .strategy = job_.schedule.strategy}));
     RETURN_IF_ERROR(train::FillShards(job_.weights, /*init_seed=*/0, *parameters_));
     RETURN_IF_ERROR(ComputeLosses());
-    if (job_.schedule.mode.norm == layout::Norm::kNone) {
-      RETURN_IF_ERROR(SumGradients(*layout::FindMode(kMeasuringMode), /*measure=*/true));
+    const bool measures = job_.schedule.mode.norm != layout::Norm::kNone;
+    if (!measures) {
+      layout::ScheduleChoice measuring = job_.schedule;
+      measuring.mode = *layout::FindMode(kMeasuringMode);
+      RETURN_IF_ERROR(SumGradients(measuring, /*measure=*/true));
     }
-    RETURN_IF_ERROR(SumGradients(job_.schedule.mode,
-                                 /*measure=*/job_.schedule.mode.norm != layout::Norm::kNone));
+    RETURN_IF_ERROR(SumGradients(job_.schedule, measures));
     CopyShards();
     return communicator_.Barrier();
   }
@@ -62,23 +64,24 @@ class GradientsRank {
            job_.micro_batch_size;
   }
 
-  train::Executor MakeExecutor(const layout::UnitMode& mode, dp::GradientPass& pass) {
-    layout::ScheduleChoice choice = job_.schedule;
-    choice.mode = mode;
-    return train::Executor(layout::MakeScheduleOptions(job_.model, choice), *model_, *parameters_,
-                           pass);
+  train::Executor MakeExecutor(const layout::ScheduleChoice& schedule, dp::GradientPass& pass) {
+    return train::Executor(layout::MakeScheduleOptions(job_.model, schedule), *model_, *parameters_,
+                           pass, /*profile=*/nullptr,
+                           job_.in_bfloat16 ? at::kBFloat16 : at::kFloat);
   }
 
-  absl::StatusOr<std::unique_ptr<dp::GradientPass>> MakePass(const layout::UnitMode& mode) {
+  absl::StatusOr<std::unique_ptr<dp::GradientPass>> MakePass(
+      const layout::ScheduleChoice& schedule) {
     ASSIGN_OR_RETURN(auto clipping, dp::FlatClipping::Create(job_.clip_norm, /*margin=*/0));
-    return dp::GradientPass::Create(
-        job_.layout,
-        {.mode = mode, .clipping = std::move(clipping), .max_examples = job_.micro_batch_size});
+    return dp::GradientPass::Create(job_.layout, {.mode = schedule.mode,
+                                                  .layer_modes = schedule.layer_modes,
+                                                  .clipping = std::move(clipping),
+                                                  .max_examples = job_.micro_batch_size});
   }
 
   absl::Status ComputeLosses() {
-    ASSIGN_OR_RETURN(const std::unique_ptr<dp::GradientPass> pass, MakePass(job_.schedule.mode));
-    train::Executor executor = MakeExecutor(job_.schedule.mode, *pass);
+    ASSIGN_OR_RETURN(const std::unique_ptr<dp::GradientPass> pass, MakePass(job_.schedule));
+    train::Executor executor = MakeExecutor(job_.schedule, *pass);
     return executor.ComputeLosses(
         MicroBatches(),
         [&](int i) { return job_.batch.Slice(FirstExample(i), job_.micro_batch_size); },
@@ -99,9 +102,9 @@ class GradientsRank {
     }
   }
 
-  absl::Status SumGradients(const layout::UnitMode& mode, bool measure) {
-    ASSIGN_OR_RETURN(const std::unique_ptr<dp::GradientPass> pass, MakePass(mode));
-    train::Executor executor = MakeExecutor(mode, *pass);
+  absl::Status SumGradients(const layout::ScheduleChoice& schedule, bool measure) {
+    ASSIGN_OR_RETURN(const std::unique_ptr<dp::GradientPass> pass, MakePass(schedule));
+    train::Executor executor = MakeExecutor(schedule, *pass);
     parameters_->ClearGradientShards();
     RETURN_IF_ERROR(executor
                         .SumGradients(MicroBatches(),

@@ -25,7 +25,8 @@ struct GradientsJob {
   layout::RankGrid grid;
   double clip_norm = 0;
   int64_t micro_batch_size = 1;
-  int threads = 1;  // of one rank
+  bool in_bfloat16 = false;  // activations, output gradients and the weights they are made with
+  int threads = 1;           // of one rank
 };
 
 // Shared by the ranks, which write disjoint elements; sized by the caller.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/clock.h"
 #include "common/base/status_macros.h"
+#include "server/accounting/offline.h"
 #include "tools/check/oracle.h"
 #include "tools/check/recorded_training.h"
 
@@ -18,13 +19,14 @@ using Progress = std::function<void(const std::string&)>;
 
 class Comparison {
  public:
-  Comparison(const Preset& preset, const Progress& progress)
-      : progress_(progress), result_{.preset = preset} {}
+  Comparison(const Preset& preset, const std::string& checkpoint_folder, const Progress& progress)
+      : checkpoint_folder_(checkpoint_folder), progress_(progress), result_{.preset = preset} {}
 
   absl::StatusOr<ModeComparison> Run() {
     PutReferenceFirst();
     ASSIGN_OR_RETURN(training_, RecordedTraining::Create(result_.preset.settings));
     RETURN_IF_ERROR(ChooseClipNorm());
+    RETURN_IF_ERROR(AccountForNoise());
     RETURN_IF_ERROR(TrainOracles());
     for (const ModeChoice& mode : result_.preset.modes) TrainMode(mode);
     CompareAll();
@@ -57,6 +59,19 @@ class Comparison {
     return absl::OkStatus();
   }
 
+  absl::Status AccountForNoise() {
+    const Preset& preset = result_.preset;
+    if (preset.delta == 0 || preset.settings.noise_multiplier == 0) return absl::OkStatus();
+    ASSIGN_OR_RETURN(
+        const accounting::EpsilonAnswer answer,
+        accounting::AnswerEpsilon({.noise_multiplier = preset.settings.noise_multiplier,
+                                   .sampling_rate = preset.settings.batch / preset.settings.records,
+                                   .steps = preset.settings.steps,
+                                   .delta = preset.delta}));
+    result_.epsilon = answer.epsilon;
+    return absl::OkStatus();
+  }
+
   absl::Status TrainOracles() {
     for (const bool clips : {true, false}) {
       const bool is_needed =
@@ -80,6 +95,9 @@ class Comparison {
     outcome.status = [&]() -> absl::Status {
       RunRequest request{.snapshots = {.compare_with = SnapshotsOf(outcome.clips)}};
       ASSIGN_OR_RETURN(request.plan, training_->Plan(mode));
+      if (!checkpoint_folder_.empty()) {
+        request.checkpoint_directory = absl::StrCat(checkpoint_folder_, "/", mode.Label());
+      }
       ASSIGN_OR_RETURN(outcome.run, training_->Run(request));
       return absl::OkStatus();
     }();
@@ -110,6 +128,7 @@ class Comparison {
     return absl::StrCat(training_->folder(), clips ? "/clipped.f32" : "/unclipped.f32");
   }
 
+  const std::string& checkpoint_folder_;
   const Progress& progress_;
   ModeComparison result_;
   std::unique_ptr<RecordedTraining> training_;
@@ -127,8 +146,10 @@ std::vector<std::string> ModeComparison::Disagreeing() const {
   return labels;
 }
 
-absl::StatusOr<ModeComparison> CompareModes(const Preset& preset, const Progress& progress) {
-  return Comparison(preset, progress).Run();
+absl::StatusOr<ModeComparison> CompareModes(const Preset& preset,
+                                            const std::string& checkpoint_folder,
+                                            const Progress& progress) {
+  return Comparison(preset, checkpoint_folder, progress).Run();
 }
 
 }  // namespace sotto::check

@@ -19,6 +19,7 @@ struct ModeComparison {
   Preset preset;  // with the clip norm that was used
   int64_t parameters = 0;
   Tolerance tolerance;
+  double epsilon = 0;  // of the steps at the preset's delta, if their seed were secret
   std::optional<RecordedRun> clipped_oracle;    // where a mode clips
   std::optional<RecordedRun> unclipped_oracle;  // where one does not
   std::vector<ModeOutcome> outcomes;            // in the preset's order, the reference first
@@ -28,11 +29,13 @@ struct ModeComparison {
   std::vector<std::string> Disagreeing() const;
 };
 
-// `progress` gets a line of text at each stage. A mode that cannot be planned or trained is an
+// With a `checkpoint_folder` every mode leaves its checkpoints below it, by its label. `progress`
+// gets a line of text at each stage. A mode that cannot be planned or trained is an
 // outcome with its status. INVALID_ARGUMENT: settings that no mode can be planned with.
 // UNIMPLEMENTED: no fp64 reference for the model.
 absl::StatusOr<ModeComparison> CompareModes(
-    const Preset& preset, const std::function<void(const std::string&)>& progress);
+    const Preset& preset, const std::string& checkpoint_folder,
+    const std::function<void(const std::string&)>& progress);
 
 }  // namespace sotto::check
 

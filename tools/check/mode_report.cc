@@ -135,6 +135,16 @@ std::string Heading(const ModeComparison& comparison) {
 
 }  // namespace
 
+json MetricsJson(const ModeOutcome& outcome) {
+  json row = RunJson(outcome.run);
+  row["mode"] = outcome.mode.name;
+  row["deferred_norms"] = outcome.mode.deferred_norms;
+  row["world_size"] = outcome.mode.world_size;
+  row["clips"] = outcome.clips;
+  if (!outcome.status.ok()) row["error"] = std::string(outcome.status.message());
+  return row;
+}
+
 json ReportJson(const ModeComparison& comparison) {
   const RunSettings& settings = comparison.preset.settings;
   json report = {{"command", "modes"},
@@ -163,15 +173,15 @@ json ReportJson(const ModeComparison& comparison) {
     report["oracle"]["unclipped"] = RunJson(*comparison.unclipped_oracle);
   }
   for (const ModeOutcome& outcome : comparison.outcomes) {
-    json row = RunJson(outcome.run);
-    row["mode"] = outcome.mode.name;
-    row["deferred_norms"] = outcome.mode.deferred_norms;
-    row["clips"] = outcome.clips;
+    json row = MetricsJson(outcome);
     row["agrees"] = outcome.Agrees(comparison.tolerance);
-    if (!outcome.status.ok()) row["error"] = std::string(outcome.status.message());
     row["difference_from_reference"] = DifferenceJson(outcome.from_reference);
     row["difference_from_oracle"] = DifferenceJson(outcome.from_oracle);
     report["modes"].push_back(std::move(row));
+  }
+  if (comparison.epsilon > 0) {
+    report["epsilon"] = comparison.epsilon;
+    report["delta"] = comparison.preset.delta;
   }
   const Consistency consistency = ConsistencyOf(comparison);
   report["consistency"] = {{"final_loss", SpreadJson(consistency.final_loss)},
@@ -208,6 +218,15 @@ std::string ReportText(const ModeComparison& comparison) {
       consistency.final_loss.mean, consistency.final_loss.standard_deviation,
       consistency.loss_range, consistency.gradient_norm.mean,
       consistency.gradient_norm.standard_deviation, consistency.gradient_norm_range);
+  if (comparison.epsilon > 0) {
+    absl::StrAppendFormat(
+        &text,
+        "epsilon %.2f at delta %g: what these %d steps (sampling rate %g, sigma %g) cost a job "
+        "whose seed is secret\n\n",
+        comparison.epsilon, comparison.preset.delta, comparison.preset.settings.steps,
+        comparison.preset.settings.batch / comparison.preset.settings.records,
+        comparison.preset.settings.noise_multiplier);
+  }
   for (const ModeOutcome& outcome : comparison.outcomes) {
     absl::StrAppend(&text, Blame(outcome, comparison.tolerance));
   }

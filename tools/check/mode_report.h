@@ -12,6 +12,9 @@ namespace sotto::check {
 // Everything: settings, every step of every mode and of the oracles, layers, differences, verdict.
 nlohmann::json ReportJson(const ModeComparison& comparison);
 
+// One mode's own record.
+nlohmann::json MetricsJson(const ModeOutcome& outcome);
+
 // What is compared, a row for each mode, the consistency over all of them and the verdict.
 std::string ReportText(const ModeComparison& comparison);
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "tools/check/arguments.h"
@@ -34,6 +35,7 @@ struct Arguments {
   std::optional<int> world_size;
   std::string strategy;
   std::vector<std::string> modes;
+  bool checkpoints = false;
   bool no_plots = false;
 };
 
@@ -89,13 +91,19 @@ void PrintTerminalPlots(const ModeComparison& comparison) {
   }
 }
 
-// report.json, summary.txt and, with gnuplot, the PNGs.
+// report.json, metrics/LABEL.json, summary.txt and, with gnuplot, the PNGs.
 absl::Status WriteOut(const ModeComparison& comparison, const std::string& text,
                       const Arguments& arguments) {
   RETURN_IF_ERROR(AtomicWriteFile(arguments.out + "/report.json",
                                   ReportJson(comparison).dump(1) + "\n", /*mode=*/0644));
   RETURN_IF_ERROR(AtomicWriteFile(arguments.out + "/summary.txt", text, /*mode=*/0644));
-  std::cerr << "wrote " << arguments.out << "/report.json, summary.txt";
+  RETURN_IF_ERROR(MakeOutFolder(arguments.out + "/metrics"));
+  for (const ModeOutcome& outcome : comparison.outcomes) {
+    RETURN_IF_ERROR(
+        AtomicWriteFile(absl::StrCat(arguments.out, "/metrics/", outcome.mode.Label(), ".json"),
+                        MetricsJson(outcome).dump(1) + "\n", /*mode=*/0644));
+  }
+  std::cerr << "wrote " << arguments.out << "/report.json, metrics/, summary.txt";
   if (!arguments.no_plots) {
     const absl::StatusOr<std::vector<std::string>> plots =
         WriteModePlots(comparison, arguments.out);
@@ -111,6 +119,12 @@ absl::Status WriteOut(const ModeComparison& comparison, const std::string& text,
   return absl::OkStatus();
 }
 
+// Only where a checkpoint is asked for is there one: they are large.
+std::string CheckpointFolder(const Arguments& arguments) {
+  const bool saves = arguments.checkpoints || arguments.preset == "seed000";
+  return saves && !arguments.out.empty() ? arguments.out + "/checkpoints" : "";
+}
+
 int CheckModes(const Arguments& arguments) {
   // Before minutes of work, not after.
   if (!arguments.out.empty()) {
@@ -119,7 +133,8 @@ int CheckModes(const Arguments& arguments) {
   const absl::StatusOr<Preset> preset = PresetOf(arguments);
   if (!preset.ok()) return Fail(preset.status());
   const absl::StatusOr<ModeComparison> comparison =
-      CompareModes(*preset, [](const std::string& line) { std::cerr << line << std::endl; });
+      CompareModes(*preset, CheckpointFolder(arguments),
+                   [](const std::string& line) { std::cerr << line << std::endl; });
   if (!comparison.ok()) return Fail(comparison.status());
   const std::string text = ReportText(*comparison);
   std::cerr << std::endl;
@@ -159,6 +174,8 @@ void AddOptions(CLI::App& modes, Arguments& arguments) {
       ->check(CLI::Range(1, 16));
   modes.add_option("--strategy", arguments.strategy,
                    "FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD");
+  modes.add_flag("--checkpoints", arguments.checkpoints,
+                 "keep each mode's checkpoint below --out (seed000 always does)");
   modes.add_flag("--no_plots", arguments.no_plots, "neither PNG nor terminal plots");
 }
 

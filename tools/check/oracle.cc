@@ -74,9 +74,11 @@ equivalence::ExampleGradient Oracle::Gradient(int64_t record) const {
   const at::Tensor scored = at::empty({length}, at::kFloat);
   file_->Read(record, absl::MakeSpan(tokens.data_ptr<int64_t>(), static_cast<size_t>(length)),
               absl::MakeSpan(scored.data_ptr<float>(), static_cast<size_t>(length)));
+  const int64_t label = file_->header().classes > 0 ? file_->Label(record) : -1;
   const bool mean = plan_.spec().train().loss_reduction() != v1::LOSS_REDUCTION_SUM;
-  return ReferenceGradient(description_, parameters_,
-                           {.tokens_T = tokens, .loss_mask_T = scored, .is_mean = mean});
+  return ReferenceGradient(
+      description_, parameters_,
+      {.tokens_T = tokens, .loss_mask_T = scored, .is_mean = mean, .label = label});
 }
 
 double Oracle::MedianGradientNorm() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -76,6 +77,36 @@ Preset Seed002() {
           .clips_half = false};
 }
 
+// The origin's transformer of 14,635,008 parameters: one rank against two, with noise.
+Preset Seed000() {
+  Preset preset{.name = "seed000",
+                .settings = {.length = 64,
+                             .records = 64,
+                             .batch = 16,
+                             .micro_batch = 4,
+                             .steps = 4,
+                             .learning_rate = 0.05,
+                             .clip_norm = 1,
+                             .noise_multiplier = 1,
+                             .threads = 1},
+                .modes = {{.name = "flash", .world_size = 1},
+                          {.name = "flash_fsdp", .world_size = 2},
+                          {.name = "ghost", .world_size = 1},
+                          {.name = "ghost_fsdp", .world_size = 2}},
+                .reference = "flash@1",
+                .delta = 1e-5,
+                .clips_half = false};
+  v1::EncoderSpec& encoder = *preset.settings.model.mutable_encoder();
+  encoder.set_vocabulary_size(10000);
+  encoder.set_width(512);
+  encoder.set_layers(3);
+  encoder.set_heads(8);
+  encoder.set_hidden_width(2048);
+  encoder.set_max_length(128);
+  encoder.set_classes(10);
+  return preset;
+}
+
 std::vector<std::string> ModeNames() {
   std::vector<std::string> names;
   for (const layout::NamedMode& named : layout::kGradientModes) names.emplace_back(named.name);
@@ -86,7 +117,7 @@ std::vector<std::string> ModeNames() {
 }  // namespace
 
 absl::StatusOr<Preset> FindPreset(const std::string& name) {
-  for (Preset& preset : std::vector<Preset>{Default(), Quick(), Seed002()}) {
+  for (Preset& preset : std::vector<Preset>{Default(), Quick(), Seed000(), Seed002()}) {
     if (preset.name == name) return preset;
   }
   return absl::InvalidArgumentError(
@@ -112,9 +143,18 @@ std::vector<ModeChoice> AllModes() {
 
 absl::StatusOr<ModeChoice> ParseMode(const std::string& text) {
   absl::string_view name = text;
+  int world_size = 0;
+  if (const size_t at = name.rfind('@'); at != absl::string_view::npos) {
+    if (!absl::SimpleAtoi(name.substr(at + 1), &world_size) || world_size < 1 || world_size > 16) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the ranks of ", text, " must be 1 to 16, as in flash@2"));
+    }
+    name = name.substr(0, at);
+  }
   const bool deferred = absl::ConsumeSuffix(&name, kDeferred);
   if (layout::IsAutomatic(name) || layout::FindNamedMode(name).has_value()) {
-    return ModeChoice{.name = std::string(name), .deferred_norms = deferred};
+    return ModeChoice{
+        .name = std::string(name), .deferred_norms = deferred, .world_size = world_size};
   }
   return absl::InvalidArgumentError(absl::StrCat("no gradient mode is named ", name, "; there are ",
                                                  absl::StrJoin(ModeNames(), ", "),

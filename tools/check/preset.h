@@ -16,19 +16,21 @@ struct Preset {
   std::vector<ModeChoice> modes;
   // What the others of its kind (clipping or not) are compared with.
   std::string reference;
+  // 0: none; else the report states what the steps would cost a private job, at this delta.
+  double delta = 0;
   // Clip at the median norm of the examples' first gradients: half of them are clipped.
   bool clips_half = true;
 };
 
-// default, quick or seed002. INVALID_ARGUMENT: another name, with those there are.
+// default, quick, seed000 or seed002. INVALID_ARGUMENT: another name, with those there are.
 absl::StatusOr<Preset> FindPreset(const std::string& name);
 
 // Every mode of common/layout/gradient_mode.h, each once more with deferred norms where that makes
 // another mode, and auto.
 std::vector<ModeChoice> AllModes();
 
-// "flash", "flash+deferred", an alias, or "auto". INVALID_ARGUMENT: no such mode, with those there
-// are.
+// "flash", "flash+deferred", "flash@4" (ranks), an alias, or "auto". INVALID_ARGUMENT: no such
+// mode, with those there are.
 absl::StatusOr<ModeChoice> ParseMode(const std::string& text);
 
 // Whether the mode clips.

@@ -139,7 +139,8 @@ std::string Heading(const ProfileOptions& options, const std::vector<ModeProfile
   }
   return absl::StrFormat(
       "%s parameters, %g examples of %d tokens a step in micro-batches of %d, %d rank%s of %d "
-      "thread%s, %s, clip norm %g;\nmeans of the faster half of %d steps, in %d rounds in which the "
+      "thread%s, %s, clip norm %g;\nmeans of the faster half of %d steps, in %d rounds in which "
+      "the "
       "modes take turns\n\n",
       absl::StrCat(parameters), settings.batch, settings.length, settings.micro_batch,
       settings.world_size, settings.world_size == 1 ? "" : "s", threads, threads == 1 ? "" : "s",

@@ -77,10 +77,12 @@ RecordedTraining::~RecordedTraining() {
 absl::Status RecordedTraining::WriteRecords() {
   ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(settings_.model));
   const auto vocabulary_size = static_cast<int32_t>(model.vocabulary_size);
+  const int32_t classes = settings_.model.encoder().classes();
   ASSIGN_OR_RETURN(
       dataset::TokenFileWriter writer,
-      dataset::TokenFileWriter::Create(
-          records_path_, {.vocabulary_size = vocabulary_size, .max_length = settings_.length}));
+      dataset::TokenFileWriter::Create(records_path_, {.vocabulary_size = vocabulary_size,
+                                                       .max_length = settings_.length,
+                                                       .classes = classes}));
   std::mt19937_64 generator(settings_.seed);
   const auto below = [&generator](int64_t bound) {
     return static_cast<int32_t>(generator() % static_cast<uint64_t>(bound));
@@ -95,7 +97,8 @@ absl::Status RecordedTraining::WriteRecords() {
       tokens[t] = follows ? (3 * tokens[t - 1] + 1) % vocabulary_size : below(vocabulary_size);
       if (!settings_.full_length && record % 5 == 4 && t < tokens.size() / 4) scored[t] = 0;
     }
-    RETURN_IF_ERROR(writer.Add(tokens, scored));
+    const int32_t label = classes > 0 ? tokens[0] % classes : dataset::TokenFileWriter::kNoLabel;
+    RETURN_IF_ERROR(writer.Add(tokens, scored, label));
   }
   ASSIGN_OR_RETURN(records_sha256_, writer.Finish());
   return absl::OkStatus();
@@ -110,9 +113,11 @@ absl::StatusOr<v1::JobPlan> RecordedTraining::Plan(const ModeChoice& mode) const
   dataset.set_max_records(settings_.records);
   dataset.set_vocabulary_size(static_cast<int32_t>(model.vocabulary_size));
   dataset.set_max_length(settings_.length);
-  const int cores = settings_.threads > 0 ? settings_.threads * settings_.world_size
-                                          : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  return planning::Plan(SpecOf(settings_, mode), dataset,
+  RunSettings settings = settings_;
+  if (mode.world_size > 0) settings.world_size = mode.world_size;
+  const int cores = settings.threads > 0 ? settings.threads * settings.world_size
+                                         : static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  return planning::Plan(SpecOf(settings, mode), dataset,
                         {.slots = kMostRanks, .cores = cores, .memory_bytes = HostMemory()});
 }
 

@@ -31,8 +31,13 @@ struct RunSettings {
 struct ModeChoice {
   std::string name;  // of common/layout/gradient_mode.h, or auto
   bool deferred_norms = false;
+  int world_size = 0;  // 0: that of the settings
 
-  std::string Label() const { return deferred_norms ? name + "+deferred" : name; }
+  // "flash+deferred@2"
+  std::string Label() const {
+    return name + (deferred_norms ? "+deferred" : "") +
+           (world_size > 0 ? "@" + std::to_string(world_size) : "");
+  }
 };
 
 }  // namespace sotto::check

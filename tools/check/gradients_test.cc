@@ -1,0 +1,208 @@
+// `sotto-check gradients` against the golden models, in every mode and on several ranks.
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_matchers.h"
+#include "common/checkpoint/safetensors_reader.h"
+#include "common/dataset/token_file_writer.h"
+#include "common/layout/gradient_mode.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tools/check/gradients_check.h"
+
+namespace sotto::check {
+namespace {
+
+using checkpoint::SafetensorsEntry;
+using checkpoint::SafetensorsReader;
+using ::testing::HasSubstr;
+
+constexpr char kModels[] = "tests/golden/models/";
+constexpr double kTolerance = 1e-5;
+
+std::vector<double> Read(const SafetensorsReader& file, const SafetensorsEntry& entry) {
+  const absl::Span<const uint8_t> bytes = file.Bytes(entry);
+  std::vector<double> values(entry.num_elements());
+  if (entry.dtype == "F64") {
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+  EXPECT_EQ(entry.dtype, "F32") << entry.name;
+  std::vector<float> floats(values.size());
+  std::memcpy(floats.data(), bytes.data(), bytes.size());
+  return {floats.begin(), floats.end()};
+}
+
+double Norm(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value * value;
+  return std::sqrt(sum);
+}
+
+std::vector<double> Difference(std::vector<double> a, const std::vector<double>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+  return a;
+}
+
+double ClipNorm(const std::string& model) {
+  return nlohmann::json::parse(*ReadFile(kModels + model + "/reference.json"))["clip_norm"];
+}
+
+class GradientsTest : public testing::Test {
+ protected:
+  GradientsTest() : folder_(*MakeTempDir(testing::TempDir() + "/gradients-")) {}
+  ~GradientsTest() override { std::filesystem::remove_all(folder_); }
+
+  GradientsOptions OptionsFor(const std::string& model, absl::string_view mode) const {
+    return {.model = kModels + model,
+            .batch = kModels + model + "/batch.safetensors",
+            .mode = std::string(mode),
+            .clip_norm = ClipNorm(model),
+            .out = folder_ + "/out.safetensors"};
+  }
+
+  // Everything in the reference but its logits, tensor by tensor.
+  void ExpectGolden(const std::string& model, const GradientsOptions& options,
+                    double tolerance = kTolerance) {
+    SCOPED_TRACE(absl::StrCat(model, " ", options.mode, " ", options.strategy, " ",
+                              options.world_size, options.deferred_norms ? " deferred" : ""));
+    ASSERT_OK(WriteGradients(options));
+    ASSERT_OK_AND_ASSIGN(const auto got, SafetensorsReader::Open(options.out));
+    ASSERT_OK_AND_ASSIGN(const auto want,
+                         SafetensorsReader::Open(kModels + model + "/reference.safetensors"));
+    EXPECT_EQ(got->header().entries.size() + 1, want->header().entries.size());
+    double whole = 0;
+    for (const SafetensorsEntry& entry : want->header().entries) {
+      if (entry.name.rfind("clipped.", 0) == 0) whole = std::hypot(whole, Norm(Read(*want, entry)));
+    }
+    for (const SafetensorsEntry& entry : want->header().entries) {
+      if (entry.name == "logits") continue;
+      const SafetensorsEntry* found = got->Find(entry.name);
+      ASSERT_NE(found, nullptr) << entry.name;
+      EXPECT_EQ(found->shape, entry.shape) << entry.name;
+      const std::vector<double> expected = Read(*want, entry);
+      const bool is_sum = entry.name.rfind("clipped.", 0) == 0;
+      EXPECT_LE(Norm(Difference(Read(*got, *found), expected)),
+                tolerance * (Norm(expected) + (is_sum ? 0.1 * whole : 0)))
+          << entry.name;
+    }
+  }
+
+  const std::string folder_;
+};
+
+TEST_F(GradientsTest, EveryPrivateModeReproducesTheGoldenModels) {
+  for (const char* model : {"gpt2_tied", "llama_gqa"}) {
+    for (const layout::NamedMode& named : layout::kGradientModes) {
+      if (named.mode.norm == layout::Norm::kNone) continue;
+      GradientsOptions options = OptionsFor(model, named.name);
+      ExpectGolden(model, options);
+      options.deferred_norms = true;
+      ExpectGolden(model, options);
+    }
+    ExpectGolden(model, OptionsFor(model, layout::kAutomaticMode));
+    ExpectGolden(model, OptionsFor(model, "flash_fsdp_fuse_bk"));
+  }
+}
+
+TEST_F(GradientsTest, EveryStrategyAndWorldSizeReproducesTheGoldenModels) {
+  for (const char* model : {"gpt2_tied", "llama_gqa"}) {
+    for (const char* mode : {"per_example", "flash", "flash_bk"}) {
+      for (const char* strategy : {"FULL_SHARD", "SHARD_GRAD_OP", "NO_SHARD", "HYBRID_SHARD"}) {
+        for (const int world_size : {2, 4}) {
+          GradientsOptions options = OptionsFor(model, mode);
+          options.strategy = strategy;
+          options.world_size = world_size;
+          ExpectGolden(model, options);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(GradientsTest, MicroBatchSizeDoesNotMatter) {
+  for (const int64_t size : {1, 5, 100}) {
+    GradientsOptions options = OptionsFor("gpt2_tied", "flash_bk");
+    options.micro_batch_size = size;
+    ExpectGolden("gpt2_tied", options);
+  }
+}
+
+// With C above every norm nothing is clipped, and no mode but no_dp may differ from no_dp.
+TEST_F(GradientsTest, UnclippedSumIsThatWithoutPrivacy) {
+  GradientsOptions plain = OptionsFor("llama_gqa", "no_dp");
+  plain.out = folder_ + "/plain.safetensors";
+  ASSERT_OK(WriteGradients(plain));
+  GradientsOptions options = OptionsFor("llama_gqa", "ghost");
+  options.clip_norm = 1e6;
+  ASSERT_OK(WriteGradients(options));
+  ASSERT_OK_AND_ASSIGN(const auto a, SafetensorsReader::Open(plain.out));
+  ASSERT_OK_AND_ASSIGN(const auto b, SafetensorsReader::Open(options.out));
+  for (const SafetensorsEntry& entry : a->header().entries) {
+    const std::vector<double> values = Read(*a, entry);
+    EXPECT_LE(Norm(Difference(Read(*b, *b->Find(entry.name)), values)), 1e-5 * Norm(values) + 1e-6)
+        << entry.name;
+  }
+}
+
+// 8 bits of significand: activations, weights and output gradients are each rounded to a relative
+// 2^-9, and errors add up over the 2 blocks' 14 maps in quadrature, twice (forward and backward):
+// 2^-9 * sqrt(2 * 14 * 3) = 1.8e-2.
+TEST_F(GradientsTest, BfloatsStayWithinTheirRounding) {
+  for (const char* model : {"gpt2_tied", "llama_gqa"}) {
+    GradientsOptions options = OptionsFor(model, "per_example");
+    options.dtype = "bf16";
+    ExpectGolden(model, options, /*tolerance=*/1.8e-2);
+  }
+}
+
+TEST_F(GradientsTest, PreparedDatasetsAreRefused) {
+  GradientsOptions options = OptionsFor("gpt2_tied", "flash");
+  options.batch = folder_ + "/tokens.bin";
+  ASSERT_OK_AND_ASSIGN(dataset::TokenFileWriter writer,
+                       dataset::TokenFileWriter::Create(options.batch, {.max_length = 4}));
+  ASSERT_OK(writer.Add({1, 2, 3}, {}));
+  ASSERT_OK(writer.Finish());
+  EXPECT_THAT(WriteGradients(options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("private")));
+  EXPECT_FALSE(std::filesystem::exists(options.out));
+}
+
+TEST_F(GradientsTest, BadOptionsAreRefusedByName) {
+  struct Case {
+    const char* name;
+    void (*change)(GradientsOptions&);
+  };
+  const Case cases[] = {
+      {"--mode", [](GradientsOptions& o) { o.mode = "fast"; }},
+      {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = 0; }},
+      {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = std::nan(""); }},
+      {"--dtype", [](GradientsOptions& o) { o.dtype = "fp8"; }},
+      {"--strategy", [](GradientsOptions& o) { o.strategy = "ZERO"; }},
+      {"--world_size", [](GradientsOptions& o) { o.world_size = 0; }},
+      {"FULL_SHARD", [](GradientsOptions& o) { o.mode = "ghost_fsdp", o.strategy = "NO_SHARD"; }},
+      {"none.safetensors", [](GradientsOptions& o) { o.batch = "none.safetensors"; }},
+      {"config.json", [](GradientsOptions& o) { o.batch = o.model + "/config.json"; }},
+      {"tokens", [](GradientsOptions& o) { o.batch = o.model + "/reference.safetensors"; }},
+      {"nowhere", [](GradientsOptions& o) { o.model = "nowhere"; }},
+  };
+  for (const Case& c : cases) {
+    GradientsOptions options = OptionsFor("gpt2_tied", "flash");
+    c.change(options);
+    const absl::Status status = WriteGradients(options);
+    EXPECT_FALSE(status.ok());
+    EXPECT_THAT(std::string(status.message()), HasSubstr(c.name));
+  }
+}
+
+}  // namespace
+}  // namespace sotto::check
