@@ -25,10 +25,20 @@ constexpr double kLearningRate = 0.1;
 constexpr double kExpectedBatchSize = 20;  // 40 records at rate 1/2
 constexpr double kStddev = kNoiseMultiplier * kClipNorm * kLearningRate / kExpectedBatchSize;
 
+struct World {
+  int size = 1;
+  std::string strategy = "FULL_SHARD";
+  int shard_group_size = 0;
+  std::vector<std::string> frozen;  // name patterns
+};
+
 // The parameters after `steps` steps of SGD without momentum or decay.
-std::vector<double> ParametersAfter(int64_t steps, int world_size, uint64_t seed = 99) {
+std::vector<double> ParametersAfter(int64_t steps, const World& world, uint64_t seed = 99) {
   const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
-  const RunResult run = equivalence::Train(directory, {.world_size = world_size,
+  const RunResult run = equivalence::Train(directory, {.world_size = world.size,
+                                                       .strategy = world.strategy,
+                                                       .shard_group_size = world.shard_group_size,
+                                                       .frozen = world.frozen,
                                                        .noise_multiplier = kNoiseMultiplier,
                                                        .end_step = steps,
                                                        .clip_norm = kClipNorm,
@@ -41,9 +51,9 @@ std::vector<double> ParametersAfter(int64_t steps, int world_size, uint64_t seed
 }
 
 // What the last of `steps` steps added, in units of the stated standard deviation.
-std::vector<double> Displacement(int64_t steps, int world_size, uint64_t seed = 99) {
-  std::vector<double> after = ParametersAfter(steps, world_size, seed);
-  const std::vector<double> before = ParametersAfter(steps - 1, world_size, seed);
+std::vector<double> Displacement(int64_t steps, const World& world, uint64_t seed = 99) {
+  std::vector<double> after = ParametersAfter(steps, world, seed);
+  const std::vector<double> before = ParametersAfter(steps - 1, world, seed);
   if (after.size() != before.size()) return {};
   for (size_t i = 0; i < after.size(); ++i) after[i] = (after[i] - before[i]) / kStddev;
   return after;
@@ -63,10 +73,10 @@ double ScaledCorrelation(const double* a, const double* b, size_t count) {
 }
 
 // n = 152,000 normals: the sample's standard deviation is within 1% but for 5.5 sigma (4e-8).
-class PureNoiseTest : public ::testing::TestWithParam<int> {};
+class PureNoiseTest : public ::testing::TestWithParam<World> {};
 
 TEST_P(PureNoiseTest, DisplacementHasTheStatedStandardDeviation) {
-  const std::vector<double> noise = Displacement(/*steps=*/2, /*world_size=*/GetParam());
+  const std::vector<double> noise = Displacement(/*steps=*/2, GetParam());
   ASSERT_GT(noise.size(), 150'000);
   EXPECT_NEAR(RootMeanSquare(noise), 1, 0.01);
 }
@@ -96,8 +106,8 @@ int64_t LargestPlausibleCount(double expected) {
 // Every element moved: none was left out, whoever owns it. (152,000 parameters, of which about one
 // may seem unmoved; a LayerNorm without noise would be 64.)
 TEST_P(PureNoiseTest, EveryParameterGetsNoise) {
-  const std::vector<double> after = ParametersAfter(/*steps=*/2, /*world_size=*/GetParam());
-  const std::vector<double> before = ParametersAfter(/*steps=*/1, /*world_size=*/GetParam());
+  const std::vector<double> after = ParametersAfter(/*steps=*/2, GetParam());
+  const std::vector<double> before = ParametersAfter(/*steps=*/1, GetParam());
   ASSERT_FALSE(after.empty());
   ASSERT_EQ(after.size(), before.size());
   int64_t unmoved = 0;
@@ -110,8 +120,31 @@ TEST_P(PureNoiseTest, EveryParameterGetsNoise) {
   EXPECT_LE(unmoved, LargestPlausibleCount(expected)) << "expected at most " << expected;
 }
 
-INSTANTIATE_TEST_SUITE_P(Ranks, PureNoiseTest, ::testing::Values(1, 2),
-                         [](const auto& info) { return absl::StrCat("World", info.param); });
+// Whoever holds an element, one noise is added to it: replicas add the same.
+INSTANTIATE_TEST_SUITE_P(
+    Ranks, PureNoiseTest,
+    ::testing::Values(World{.size = 1}, World{.size = 2},
+                      World{.size = 2, .strategy = "SHARD_GRAD_OP"},
+                      World{.size = 2, .strategy = "NO_SHARD"},
+                      World{.size = 4, .strategy = "HYBRID_SHARD", .shard_group_size = 2}),
+    [](const auto& info) {
+      const World& world = info.param;
+      return absl::StrCat("World", world.size,
+                          world.strategy == "FULL_SHARD" ? "" : world.strategy);
+    });
+
+// Frozen parameters get no noise, and the others theirs. (The blocks' parameters come after the
+// root's, 49,984 a block.)
+TEST(FrozenNoiseTest, FrozenParametersStayWhatTheyAre) {
+  const std::vector<double> noise = Displacement(/*steps=*/2, {.size = 2, .frozen = {"h.1.*"}});
+  const size_t block = 12 * 64 * 64 + 13 * 64;
+  ASSERT_GT(noise.size(), 3 * block);
+  const auto frozen = noise.end() - 2 * block;
+  EXPECT_EQ(std::count(frozen, frozen + block, 0.0), block);
+  std::vector<double> others(noise.begin(), frozen);
+  others.insert(others.end(), frozen + block, noise.end());
+  EXPECT_NEAR(RootMeanSquare(others), 1, 0.013);  // 102,000: 5.5 standard deviations are 1.2%
+}
 
 // Kolmogorov-Smirnov: P[sqrt(n) D > 2.7] = 2 exp(-2 * 2.7^2) = 9.3e-7.
 double KolmogorovDistance(std::vector<double> values) {
@@ -126,7 +159,7 @@ double KolmogorovDistance(std::vector<double> values) {
 }
 
 TEST(NoiseLawTest, DisplacementIsNormal) {
-  std::vector<double> noise = Displacement(/*steps=*/2, /*world_size=*/2);
+  std::vector<double> noise = Displacement(/*steps=*/2, {.size = 2});
   ASSERT_FALSE(noise.empty());
   EXPECT_LT(KolmogorovDistance(noise), 2.7);
   // The test sees a standard deviation that is off by 5%.
@@ -136,9 +169,9 @@ TEST(NoiseLawTest, DisplacementIsNormal) {
 
 // Correlations beyond 5.5 standard deviations: 4e-8 each.
 TEST(NoiseLawTest, StepsAttemptsAndUnitsAreIndependent) {
-  const std::vector<double> second = Displacement(/*steps=*/2, /*world_size=*/2);
-  const std::vector<double> third = Displacement(/*steps=*/3, /*world_size=*/2);
-  const std::vector<double> other = Displacement(/*steps=*/2, /*world_size=*/2, /*seed=*/100);
+  const std::vector<double> second = Displacement(/*steps=*/2, {.size = 2});
+  const std::vector<double> third = Displacement(/*steps=*/3, {.size = 2});
+  const std::vector<double> other = Displacement(/*steps=*/2, {.size = 2}, /*seed=*/100);
   ASSERT_FALSE(second.empty());
   ASSERT_EQ(second.size(), third.size());
   ASSERT_EQ(second.size(), other.size());
