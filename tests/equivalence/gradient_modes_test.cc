@@ -277,22 +277,15 @@ TEST(MixedModesTest, LayersOfOneUnitMayKeepDifferentThings) {
         SCOPED_TRACE(absl::StrCat(tied ? "tied" : "untied", deferred ? ", deferred" : "",
                                   ", shift ", shift));
         const Reference& reference = ReferenceOf({.tied = tied});
-        layout::UnitMode kinds[] = {*layout::FindMode("flash_bk"), *layout::FindMode("per_example"),
-                                    *layout::FindMode("ghost_bk")};
+        std::vector<layout::UnitMode> kinds = {*layout::FindMode("flash_bk"),
+                                               *layout::FindMode("per_example"),
+                                               *layout::FindMode("ghost_bk")};
         if (deferred) kinds[0] = layout::WithDeferredNorms(kinds[0]);
-        layout::LayerModes layer_modes;
-        size_t next = shift;
-        for (const layout::UnitDescription& unit : reference.model.description.units) {
-          layer_modes.emplace_back();
-          for (size_t i = 0; i < unit.layers.size(); ++i) {
-            layer_modes.back().push_back(kinds[next++ % 3]);
-          }
-        }
         const double clip_norm = reference.MedianNorm();
         ModeRun run(reference.model,
                     {.mode = "per_example",
                      .deferred_norms = deferred,
-                     .layer_modes = layer_modes,
+                     .layer_modes = MixedModes(reference.model.description, kinds, shift),
                      .applied_clip_norm = clip_norm},
                     /*max_examples=*/6);
         run.Run(reference.batch);

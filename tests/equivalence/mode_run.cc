@@ -115,6 +115,18 @@ std::vector<ClippingMode> ClippingModes() {
   return modes;
 }
 
+layout::LayerModes MixedModes(const layout::ModelDescription& description,
+                              const std::vector<layout::UnitMode>& kinds, size_t shift) {
+  layout::LayerModes layer_modes;
+  for (const layout::UnitDescription& unit : description.units) {
+    layer_modes.emplace_back();
+    for (size_t i = 0; i < unit.layers.size(); ++i) {
+      layer_modes.back().push_back(kinds[shift++ % kinds.size()]);
+    }
+  }
+  return layer_modes;
+}
+
 ModeRun::ModeRun(const TestModel& model, const ModeOptions& options, int64_t max_examples)
     : model_(model) {
   layout::UnitMode mode = *layout::FindMode(options.mode);

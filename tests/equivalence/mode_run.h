@@ -76,6 +76,10 @@ struct ClippingMode {
 };
 std::vector<ClippingMode> ClippingModes();
 
+// What `auto` may plan: `kinds`, layer after layer in turn, from the `shift`th on.
+layout::LayerModes MixedModes(const layout::ModelDescription& description,
+                              const std::vector<layout::UnitMode>& kinds, size_t shift);
+
 // Keeps the bytes of a mode out of tests' messages.
 inline void PrintTo(const ClippingMode& mode, std::ostream* out) { *out << mode.name; }
 

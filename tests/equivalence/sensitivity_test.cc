@@ -241,11 +241,48 @@ TEST_P(SensitivityTest, ExamplesWithoutScoredTokensAddNothing) {
   EXPECT_EQ(Norm(SumOf(run, one_token, 4)), 0);
 }
 
+// Their norms are zero: automatic clipping multiplies nothing by C / gamma.
+TEST_P(SensitivityTest, OtherRulesAddNothingForThemEither) {
+  const TestModel model = SmallModel(GetParam().tied);
+  models::MicroBatch masked = MakeMicroBatch(3, kTokens, kVocabulary, 9);
+  masked.loss_mask_BT.zero_();
+  for (const auto& rule : {*dp::PerUnitClipping::Create({0.1, 0.2}, /*margin=*/0),
+                           *dp::AutomaticClipping::Create(kClipNorm, /*gamma=*/1e-9,
+                                                          /*margin=*/0)}) {
+    ModeOptions options = OptionsOf(GetParam(), 64);
+    options.clipping = rule;
+    ModeRun run(model, options, 4);
+    EXPECT_EQ(Norm(SumOf(run, masked, 4)), 0);
+  }
+}
+
 TEST_P(SensitivityTest, AnEmptyBatchAddsNothing) {
   const TestModel model = SmallModel(GetParam().tied);
   ModeRun run(model, OptionsOf(GetParam(), 64), 4);
   const models::MicroBatch some = MakeMicroBatch(2, kTokens, kVocabulary, 9);
   EXPECT_EQ(Norm(SumOf(run, SelectFrom(some, {}), 4)), 0);
+}
+
+// Layers that keep output gradients beside layers that keep example gradients, as `auto` plans
+// them.
+TEST(MixedSensitivityTest, RemovingAnExampleMovesTheSumByAtMostTheClipNorm) {
+  constexpr int64_t kExamples = 12;
+  for (bool tied : {true, false}) {
+    const TestModel model = SmallModel(tied);
+    ModeOptions options = OptionsOf({{.mode = "per_example"}, tied}, kExamples);
+    options.layer_modes =
+        MixedModes(model.description,
+                   {*layout::FindMode("flash_bk"), *layout::FindMode("per_example")}, tied ? 0 : 1);
+    ModeRun run(model, options, /*max_examples=*/5);
+    for (int round = 0; round < 20; ++round) {
+      const models::MicroBatch batch = MakeMicroBatch(kExamples, kTokens, kVocabulary, 500 + round);
+      const std::vector<at::Tensor> whole = SumOf(run, batch, 5);
+      for (int64_t removed = 0; removed < kExamples; ++removed) {
+        ASSERT_LE(Distance(whole, SumOf(run, Without(batch, removed), 5)), kClipNorm)
+            << "round " << round << ", example " << removed;
+      }
+    }
+  }
 }
 
 // Opposite gradients at positions of one example: Gram's terms cancel, the direct form takes over.
