@@ -1,4 +1,4 @@
-// A process of this program's own executable, spoken to in lines.
+// A process that is spoken to in lines.
 #ifndef SOTTO_BENCH_CHILD_PROCESS_H_
 #define SOTTO_BENCH_CHILD_PROCESS_H_
 
@@ -16,9 +16,12 @@ namespace sotto::bench {
 // Not thread-safe. The destructor closes the child's stdin and waits for its end.
 class ChildProcess {
  public:
-  // Runs /proc/self/exe with these arguments. INTERNAL: it could not be started.
+  // This program.
+  static constexpr char kOwnExecutable[] = "/proc/self/exe";
+
+  // Runs the program with these arguments. INTERNAL: it could not be started.
   static absl::StatusOr<std::unique_ptr<ChildProcess>> Start(
-      const std::vector<std::string>& arguments);
+      const std::string& program, const std::vector<std::string>& arguments);
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;

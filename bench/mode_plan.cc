@@ -1,23 +1,21 @@
 #include "bench/mode_plan.h"
 
-#include <cmath>
 #include <random>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
-#include "common/crypto/sha256.h"
 #include "common/dataset/token_file_writer.h"
-#include "common/layout/execution_schedule.h"
-#include "common/layout/flat_layout.h"
-#include "common/layout/gradient_mode.h"
 #include "common/layout/memory.h"
-#include "common/spec/model_layout.h"
+#include "server/planning/planner.h"
 
 namespace sotto::bench {
 namespace {
 
-constexpr int kSlots = 2;
+constexpr int64_t kSteps = 1000;
+constexpr double kNoiseMultiplier = 0.5;
+// More than any measured mode needs: the plan never shrinks a micro-batch.
+constexpr int64_t kMemoryBytes = int64_t{1} << 40;
 
 v1::ModelSpec ModelOf(const ModeShape& shape) {
   v1::ModelSpec model;
@@ -32,39 +30,39 @@ v1::ModelSpec ModelOf(const ModeShape& shape) {
   return model;
 }
 
-absl::StatusOr<layout::UnitMode> ModeOf(const std::string& name) {
-  const std::optional<layout::UnitMode> mode = layout::FindMode(name);
-  if (mode.has_value()) return *mode;
-  return absl::InvalidArgumentError(absl::StrCat("no gradient mode is named ", name));
-}
-
-absl::Status FillSharding(const ModeShape& shape, const std::string& mode_name, v1::JobPlan* plan) {
-  ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(plan->spec().model()));
-  ASSIGN_OR_RETURN(const layout::FlatLayout layout, layout::FlatLayout::Create(model, 1));
-  ASSIGN_OR_RETURN(const layout::UnitMode mode, ModeOf(mode_name));
-  v1::ShardingPlan& sharding = *plan->mutable_sharding();
-  sharding.set_world_size(1);
-  sharding.set_threads_per_rank(shape.threads);
-  sharding.set_gathered_slots(kSlots);
-  sharding.set_gradient_slots(kSlots);
-  for (int unit = 0; unit < layout.num_units(); ++unit) {
-    v1::UnitPlan& message = *sharding.add_units();
-    message.set_name(model.units[unit].name);
-    message.set_elements(layout.unit(unit).elements);
-    message.set_padded_elements(layout.unit(unit).padded_elements);
-  }
-  *sharding.mutable_mode() = spec::ModeMessage(mode);
-  sharding.set_mode_name(mode_name);
-  ASSIGN_OR_RETURN(const std::string schedule,
-                   layout::CanonicalScheduleText({.stages = model.stages,
-                                                  .kept = mode.kept,
-                                                  .gathered_slots = kSlots,
-                                                  .gradient_slots = kSlots}));
-  sharding.set_schedule_hash(crypto::HexSha256(schedule));
-  return absl::OkStatus();
+v1::JobSpec SpecOf(const ModeShape& shape, const std::string& mode, double clip_norm) {
+  const int64_t records = shape.micro_batches * shape.examples;
+  v1::JobSpec spec;
+  spec.set_name("bench");
+  *spec.mutable_model() = ModelOf(shape);
+  spec.mutable_data()->set_dataset("bench");
+  spec.mutable_data()->add_lengths(static_cast<int32_t>(shape.tokens));
+  v1::PrivacySpec& privacy = *spec.mutable_privacy();
+  privacy.set_not_private(true);
+  privacy.set_seed(3);
+  privacy.set_clip_norm(clip_norm);
+  privacy.set_fixed_noise_multiplier(mode == "no_dp" ? 0 : kNoiseMultiplier);
+  v1::TrainSpec& train = *spec.mutable_train();
+  train.set_expected_batch_size(static_cast<double>(records));
+  train.set_steps(kSteps);
+  train.set_micro_batch_size(static_cast<int32_t>(shape.examples));
+  train.mutable_learning_rate()->set_peak(1e-5);
+  train.mutable_optimizer()->mutable_adamw();
+  spec.mutable_gradient()->set_mode(mode);
+  return spec;
 }
 
 }  // namespace
+
+absl::StatusOr<ModeShape> ShapeOfModel(const std::string& model) {
+  if (model == "gpt2-10m") return ModeShape{.model = model};
+  if (model == "gpt2-50m") {
+    return ModeShape{
+        .model = model, .vocabulary_size = 12288, .width = 512, .layers = 12, .heads = 8};
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("a model is gpt2-10m or gpt2-50m, but is ", model));
+}
 
 absl::StatusOr<std::string> WriteRecords(const ModeShape& shape, const std::string& path) {
   ASSIGN_OR_RETURN(auto writer,
@@ -83,67 +81,22 @@ absl::StatusOr<std::string> WriteRecords(const ModeShape& shape, const std::stri
 }
 
 absl::StatusOr<v1::JobPlan> MakeModePlan(const ModeShape& shape, const std::string& mode,
-                                         const std::string& records_path,
-                                         const std::string& records_sha256, double clip_norm) {
-  const int64_t records = shape.micro_batches * shape.examples;
-  v1::JobPlan plan;
-  plan.set_protocol_version(1);
-  *plan.mutable_spec()->mutable_model() = ModelOf(shape);
-  plan.mutable_spec()->mutable_privacy()->set_seed(3);
-  plan.mutable_spec()->mutable_train()->mutable_learning_rate()->set_peak(1e-5);
-  plan.mutable_spec()->mutable_train()->mutable_optimizer()->mutable_adamw();
-  v1::DatasetFacts& dataset = *plan.mutable_dataset();
-  dataset.set_path(records_path);
-  dataset.set_sha256(records_sha256);
-  dataset.set_max_records(records);
+                                         const ModeRecords& records,
+                                         const layout::DeviceProfile& profile) {
+  v1::DatasetFacts dataset;
+  dataset.set_name("bench");
+  dataset.set_path(records.path);
+  dataset.set_sha256(records.sha256);
+  dataset.set_max_records(shape.micro_batches * shape.examples);
   dataset.set_vocabulary_size(static_cast<int32_t>(shape.vocabulary_size));
   dataset.set_max_length(static_cast<int32_t>(shape.tokens));
-  v1::TrainPlan& train = *plan.mutable_train();
-  train.set_expected_batch_size(static_cast<double>(records));
-  train.set_steps(1000);
-  train.set_micro_batch_size(static_cast<int32_t>(shape.examples));
-  train.add_lengths(static_cast<int32_t>(shape.tokens));
-  train.set_checkpoint_keep(1);
-  v1::PrivacyPlan& privacy = *plan.mutable_privacy();
-  privacy.set_not_private(true);
-  privacy.set_sampling_rate(1);
-  privacy.set_batch_cap(records);
-  privacy.set_clip_norm(clip_norm);
-  privacy.set_clip_norm_applied(clip_norm * (1 - std::exp2(-14)));
-  privacy.set_clip_margin(std::exp2(-14));
-  privacy.set_max_loss(2 * std::log(static_cast<double>(shape.vocabulary_size)));
-  privacy.set_adjacency("add_or_remove_one");
-  privacy.set_sensitivity_factor(1);
-  privacy.mutable_sampler()->set_kind(v1::SamplerPlan::POISSON);
-  privacy.mutable_clipping()->set_rule(v1::ClippingPlan::FLAT);
-  v1::NoiseSegment& noise = *privacy.add_segments();
-  if (mode != "no_dp") {
-    noise.set_gradient_noise_multiplier(0.5);
-    noise.set_loss_noise_multiplier(5);
-    noise.set_clip_fraction_noise_multiplier(5);
-  }
-  RETURN_IF_ERROR(FillSharding(shape, mode, &plan));
-  return plan;
+  return planning::Plan(
+      SpecOf(shape, mode, records.clip_norm), dataset,
+      {.cores = shape.threads, .memory_bytes = kMemoryBytes, .device_profiles = {profile}});
 }
 
-absl::StatusOr<int64_t> PlannedBytes(const ModeShape& shape, const std::string& mode_name) {
-  ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(ModelOf(shape)));
-  ASSIGN_OR_RETURN(const layout::FlatLayout layout, layout::FlatLayout::Create(model, 1));
-  ASSIGN_OR_RETURN(const layout::UnitMode mode, ModeOf(mode_name));
-  const layout::MemoryEstimate estimate =
-      layout::EstimateMemory(model, layout,
-                             {.gathered_slots = kSlots,
-                              .gradient_slots = kSlots,
-                              .mode = mode,
-                              .micro_batch_size = shape.examples,
-                              .longest_length = shape.tokens,
-                              .optimizer_states = 2});
-  return estimate.total_bytes() - layout::kControlBytes;
-}
-
-absl::StatusOr<int64_t> NumParameters(const ModeShape& shape) {
-  ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(ModelOf(shape)));
-  return model.num_elements();
+int64_t PlannedBytes(const v1::JobPlan& plan) {
+  return plan.memory().total_bytes() - layout::kControlBytes;
 }
 
 }  // namespace sotto::bench

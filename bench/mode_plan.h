@@ -6,37 +6,47 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/layout/device_profile.h"
 #include "proto/sotto/v1/plan.pb.h"
 
 namespace sotto::bench {
 
+// A GPT-2 with an untied head, and the work of one step on it.
 struct ModeShape {
-  std::string name;  // of the model
+  std::string model;  // its name in reports
   int64_t vocabulary_size = 8192;
   int64_t width = 256;
   int64_t layers = 8;
   int64_t heads = 4;
   int64_t tokens = 128;       // T: the length of every record
   int64_t examples = 16;      // B: of a micro-batch
-  int64_t micro_batches = 8;  // of a step
+  int64_t micro_batches = 2;  // of a step
   int threads = 1;
+
+  int64_t step_tokens() const { return micro_batches * examples * tokens; }
 };
+
+// Records of a token file, and where half of the first micro-batch's examples are clipped.
+struct ModeRecords {
+  std::string path;
+  std::string sha256;
+  double clip_norm = 1;
+};
+
+// The models of 10.5 and 50 million parameters. INVALID_ARGUMENT: another name.
+absl::StatusOr<ModeShape> ShapeOfModel(const std::string& model);
 
 // Writes a token file of micro_batches * examples random records; returns its SHA-256.
 absl::StatusOr<std::string> WriteRecords(const ModeShape& shape, const std::string& path);
 
-// One rank, FULL_SHARD, AdamW, sampling rate 1, so that a step is exactly micro_batches
-// micro-batches. Noise in every mode but no_dp. Not private, public seed.
+// What planning makes of a job of one rank: FULL_SHARD, AdamW, sampling rate 1, so that a step is
+// exactly micro_batches micro-batches. Noise in every mode but no_dp. Not private, public seed.
 absl::StatusOr<v1::JobPlan> MakeModePlan(const ModeShape& shape, const std::string& mode,
-                                         const std::string& records_path,
-                                         const std::string& records_sha256, double clip_norm);
+                                         const ModeRecords& records,
+                                         const layout::DeviceProfile& profile);
 
-// Bytes that the plan of such a job would promise, less what only a worker with a coordinator
-// needs.
-absl::StatusOr<int64_t> PlannedBytes(const ModeShape& shape, const std::string& mode);
-
-// Scalars of the model.
-absl::StatusOr<int64_t> NumParameters(const ModeShape& shape);
+// Bytes that the plan promises, less what only a worker with a coordinator needs.
+int64_t PlannedBytes(const v1::JobPlan& plan);
 
 }  // namespace sotto::bench
 

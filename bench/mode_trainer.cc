@@ -17,9 +17,11 @@
 #include "common/dataset/token_file.h"
 #include "common/layout/execution_schedule.h"
 #include "common/layout/gradient_mode.h"
+#include "common/spec/device_profile_message.h"
 #include "proto/sotto/v1/plan.pb.h"
 #include "worker/comm/solo_communicator.h"
 #include "worker/data/record_loader.h"
+#include "worker/device_profile.h"
 #include "worker/dp/flat_clipping.h"
 #include "worker/dp/gradient_pass.h"
 #include "worker/models/model.h"
@@ -46,16 +48,33 @@ double CpuSeconds() {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
+// Of the phases that release a sum: seconds so far.
+double ReleaseSeconds(const train::PhaseProfile& profile) {
+  int64_t nanoseconds = 0;
+  for (train::Phase phase :
+       {train::Phase::kSampling, train::Phase::kNoise, train::Phase::kOptimizer}) {
+    nanoseconds += profile.total(phase).nanoseconds;
+  }
+  return 1e-9 * static_cast<double>(nanoseconds);
+}
+
 // Writes how long each step took, then waits for the next line; the end of stdin ends the process.
 class SteppingObserver : public train::TrainObserver {
  public:
   explicit SteppingObserver(Clock& clock) : clock_(clock), begin_(clock.Now()) {}
 
+  // Before the first step; borrowed.
+  void SetProfile(const train::PhaseProfile& profile) { profile_ = &profile; }
+
   void OnStep(const dp::NoisedMetrics&, double, double) override {
+    const double release_seconds = ReleaseSeconds(*profile_);
     std::cout << absl::ToDoubleSeconds(clock_.Now() - begin_) << " "
-              << CpuSeconds() - begin_cpu_seconds_ << " " << PeakResidentBytes() << std::endl;
+              << CpuSeconds() - begin_cpu_seconds_ << " "
+              << release_seconds - begin_release_seconds_ << " " << PeakResidentBytes()
+              << std::endl;
     std::string line;
     if (!std::getline(std::cin, line)) std::exit(0);
+    begin_release_seconds_ = release_seconds;
     begin_ = clock_.Now();
     begin_cpu_seconds_ = CpuSeconds();
   }
@@ -66,8 +85,10 @@ class SteppingObserver : public train::TrainObserver {
 
  private:
   Clock& clock_;
+  const train::PhaseProfile* profile_ = nullptr;
   absl::Time begin_;
   double begin_cpu_seconds_ = CpuSeconds();
+  double begin_release_seconds_ = 0;
 };
 
 // A training of one rank with everything it borrows.
@@ -93,6 +114,7 @@ absl::StatusOr<std::unique_ptr<Solo>> MakeSolo(const v1::JobPlan& plan) {
                         .gate = solo->gate,
                         .observer = solo->observer,
                         .clock = RealClock::Get()}));
+  solo->observer.SetProfile(solo->training->phase_profile());
   return solo;
 }
 
@@ -155,6 +177,12 @@ absl::Status PrintMedianNorm(const std::string& plan_path) {
   std::cout << std::sqrt(0.5 * (values[(values.size() - 1) / 2] + values[values.size() / 2]))
             << std::endl;
   return absl::OkStatus();
+}
+
+void PrintDeviceProfile(int threads) {
+  at::set_num_threads(threads);
+  std::cout << spec::ProfileMessage(MeasureDeviceProfile(RealClock::Get())).ShortDebugString()
+            << std::endl;
 }
 
 }  // namespace sotto::bench

@@ -10,13 +10,16 @@
 namespace sotto::bench {
 
 // Trains by the plan (a serialised JobPlan): one step at once, then one for each line on stdin,
-// until it closes. Writes
-// "<seconds> <CPU seconds> <peak resident bytes>" to stdout after each.
+// until it closes. Writes "<seconds> <CPU seconds> <seconds of sampling, noise and optimizer> <peak
+// resident bytes>" to stdout after each.
 absl::Status TrainOnDemand(const std::string& plan_path);
 
 // Writes the median gradient norm of the plan's first micro-batch to stdout: clipping there clips
 // half of the examples.
 absl::Status PrintMedianNorm(const std::string& plan_path);
+
+// Writes this machine's rates with so many threads to stdout, a DeviceProfile message in one line.
+void PrintDeviceProfile(int threads);
 
 }  // namespace sotto::bench
 

@@ -14,9 +14,6 @@
 
 namespace sotto::layout {
 
-// By unit and by layer, as in UnitDescription::layers.
-using LayerModes = std::vector<std::vector<UnitMode>>;
-
 struct ModeChoice {
   // The job's mode: what the schedule is built for. With `layer_modes` some layers keep output
   // gradients and the others example gradients.
