@@ -12,11 +12,13 @@
 #include "common/base/fd.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
+#include "common/spec/device_profile_message.h"
 #include "proto/sotto/v1/worker_service.pb.h"
 #include "worker/comm/local_communicator.h"
 #include "worker/comm/solo_communicator.h"
 #include "worker/control/control_client.h"
 #include "worker/control_observer.h"
+#include "worker/device_profile.h"
 #include "worker/exit_file.h"
 #include "worker/train/failure_reason.h"
 #include "worker/training.h"
@@ -161,6 +163,9 @@ class Worker {
                                    .clock = &RealClock::Get()};
     if (options_.rank == 0) {
       gate.request_more = [this](int64_t first_step) { client_->RequestSteps(first_step); };
+    }
+    if (welcome_.measure_device() && options_.rank == 0) {
+      client_->ReportDevice(spec::ProfileMessage(MeasureDeviceProfile(RealClock::Get())));
     }
     gate_ = std::make_unique<grant::GrantGate>(std::move(gate));
     observer_ = std::make_unique<ControlObserver>(*client_, options_.rank);

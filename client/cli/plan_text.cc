@@ -1,5 +1,10 @@
 #include "client/cli/plan_text.h"
 
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -12,38 +17,103 @@ void AddFact(std::string& text, absl::string_view name, absl::string_view value)
   absl::StrAppendFormat(&text, "  %-24s %s\n", name, value);
 }
 
+std::string SamplingText(const v1::JobPlan& plan) {
+  const v1::PrivacyPlan& privacy = plan.privacy();
+  switch (privacy.sampler().kind()) {
+    case v1::SamplerPlan::SHUFFLED:
+      return absl::StrFormat("shuffled: %d places a batch, %d steps an epoch, which costs as one",
+                             privacy.sampler().batch_places(), privacy.sampler().steps_per_epoch());
+    case v1::SamplerPlan::FULL_BATCH:
+      return "full batches: every record in every step";
+    default:
+      return absl::StrFormat("Poisson over at most %d records, q = %.6g",
+                             plan.dataset().max_records(), privacy.sampling_rate());
+  }
+}
+
+std::string ClippingText(const v1::PrivacyPlan& privacy) {
+  const v1::ClippingPlan& clipping = privacy.clipping();
+  switch (clipping.rule()) {
+    case v1::ClippingPlan::PER_UNIT:
+      return absl::StrCat(
+          "per unit, at ",
+          absl::StrJoin(clipping.unit_thresholds(), ", ", [](std::string* out, double threshold) {
+            absl::StrAppendFormat(out, "%.4g", threshold);
+          }));
+    case v1::ClippingPlan::AUTOMATIC:
+      return absl::StrFormat("automatic, gamma %.4g", clipping.gamma());
+    case v1::ClippingPlan::ADAPTIVE:
+      return absl::StrFormat("adaptive: C follows quantile %.4g of the norms, within %.4g to %.4g",
+                             clipping.target_quantile(), clipping.minimum(), clipping.maximum());
+    default:
+      return "flat";
+  }
+}
+
+// A line a noise segment where there are several.
+void AddSegments(std::string& text, const v1::PrivacyPlan& privacy) {
+  if (privacy.segments_size() < 2) return;
+  for (const v1::NoiseSegment& segment : privacy.segments()) {
+    AddFact(text, absl::StrCat("sigma from step ", segment.first_step()),
+            absl::StrFormat("%.6g; gradient %.6g", segment.noise_multiplier(),
+                            segment.gradient_noise_multiplier()));
+  }
+}
+
+// What is charged in steps, or in epochs where each is charged as one.
+std::string ChargeText(const v1::PrivacyPlan& privacy) {
+  const bool epochs = privacy.sampler().kind() == v1::SamplerPlan::SHUFFLED;
+  const int64_t planned = epochs ? (privacy.planned_steps() -
+                                    1) / std::max<int64_t>(1, privacy.sampler().steps_per_epoch()) +
+                                       1
+                                 : privacy.planned_steps();
+  return absl::StrFormat("epsilon %.6g for %d %s, %d of them a reserve for crashes",
+                         privacy.reserved_epsilon(), privacy.charged_steps(),
+                         epochs ? "epochs" : "steps", privacy.charged_steps() - planned);
+}
+
 void AddPrivacy(std::string& text, const v1::JobPlan& plan) {
   const v1::PrivacyPlan& privacy = plan.privacy();
   text += "privacy\n";
-  AddFact(text, "sampling rate q",
-          absl::StrFormat("%.6g (Poisson over at most %d records)", privacy.sampling_rate(),
-                          plan.dataset().max_records()));
+  AddFact(text, "sampling", SamplingText(plan));
+  AddFact(text, "adjacency",
+          absl::StrFormat("%s: an example moves the sum by %.4g clip norms at most",
+                          privacy.adjacency(), privacy.sensitivity_factor()));
   AddFact(text, "batch cap", absl::StrCat(privacy.batch_cap()));
   AddFact(text, "clip norm",
           absl::StrFormat("%.6g (applied %.8g)", privacy.clip_norm(), privacy.clip_norm_applied()));
+  AddFact(text, "clipping", ClippingText(privacy));
+  const v1::ScheduleSpec& clip_schedule = plan.spec().privacy().clip_schedule();
+  if (!clip_schedule.has_constant() &&
+      clip_schedule.kind_case() != v1::ScheduleSpec::KIND_NOT_SET) {
+    AddFact(text, "clip schedule", clip_schedule.ShortDebugString());
+  }
   if (privacy.not_private()) {
     AddFact(text, "noise multiplier",
             absl::StrFormat("%.6g, not private", privacy.gradient_noise_multiplier()));
-    return;
+    return AddSegments(text, privacy);
   }
   AddFact(
       text, "sigma",
       absl::StrFormat("%.6g for the release; gradient %.6g, loss %.6g, clip fraction %.6g",
                       privacy.noise_multiplier(), privacy.gradient_noise_multiplier(),
                       privacy.loss_noise_multiplier(), privacy.clip_fraction_noise_multiplier()));
+  AddSegments(text, privacy);
   AddFact(text, "epsilon",
           absl::StrFormat("%.6g at delta %.3g after %d steps", privacy.epsilon(), privacy.delta(),
                           privacy.planned_steps()));
-  AddFact(text, "budget charge",
-          absl::StrFormat("epsilon %.6g for %d steps, %d of them a reserve for crashes",
-                          privacy.reserved_epsilon(), privacy.charged_steps(),
-                          privacy.charged_steps() - privacy.planned_steps()));
+  AddFact(text, "budget charge", ChargeText(privacy));
 }
 
 void AddTraining(std::string& text, const v1::JobPlan& plan) {
   const v1::TrainPlan& train = plan.train();
   text += "training\n";
-  AddFact(text, "parameters", absl::StrCat(train.parameters()));
+  int64_t trained = 0;
+  for (const v1::UnitPlan& unit : plan.sharding().units()) trained += unit.trained_elements();
+  AddFact(text, "parameters",
+          trained == train.parameters()
+              ? absl::StrCat(train.parameters())
+              : absl::StrFormat("%d, %d of them trained", train.parameters(), trained));
   AddFact(text, "steps", absl::StrCat(train.steps()));
   AddFact(text, "expected batch size", absl::StrFormat("%.6g", train.expected_batch_size()));
   AddFact(text, "micro-batch size", absl::StrCat(train.micro_batch_size()));
@@ -54,16 +124,58 @@ void AddTraining(std::string& text, const v1::JobPlan& plan) {
   AddFact(text, "estimated time",
           train.estimated_seconds() > 0 ? absl::StrFormat("%.0f s", train.estimated_seconds())
                                         : "unknown: no profile of the device yet");
+  if (train.optimizer_floor() > 0) {
+    AddFact(text, "second moment's floor", absl::StrFormat("%.4g", train.optimizer_floor()));
+  }
+}
+
+std::string ModeText(const v1::UnitMode& mode) {
+  std::vector<std::string> parts = {v1::UnitMode::Norm_Name(mode.norm())};
+  if (mode.when() != v1::UnitMode::WHEN_UNSPECIFIED) {
+    parts.push_back(v1::UnitMode::When_Name(mode.when()));
+  }
+  if (mode.kept() != v1::UnitMode::KEPT_UNSPECIFIED) {
+    parts.push_back(v1::UnitMode::Kept_Name(mode.kept()));
+  }
+  return absl::AsciiStrToLower(absl::StrJoin(parts, " "));
+}
+
+// Layers of the same kind that are treated alike share a line.
+void AddLayers(std::string& text, const v1::ShardingPlan& sharding) {
+  struct Group {
+    int layers = 0;
+    double seconds = 0;
+    std::string example;
+  };
+  std::map<std::string, Group> groups;
+  for (const v1::LayerPlan& layer : sharding.layers()) {
+    std::string key = absl::StrCat(layer.kind(), ": ", ModeText(layer.mode()));
+    if (!layer.note().empty()) absl::StrAppend(&key, " (", layer.note(), ")");
+    Group& group = groups[key];
+    if (group.layers++ == 0) group.example = layer.name();
+    group.seconds += layer.predicted_seconds();
+  }
+  for (const auto& [key, group] : groups) {
+    AddFact(text, absl::StrCat(group.layers, group.layers == 1 ? " layer" : " layers"),
+            absl::StrFormat("%s, %.3g ms a micro-batch for clipping, e.g. %s", key,
+                            1000 * group.seconds, group.example));
+  }
 }
 
 void AddSharding(std::string& text, const v1::JobPlan& plan) {
   const v1::ShardingPlan& sharding = plan.sharding();
   text += "sharding\n";
+  std::string strategy = v1::Strategy_Name(plan.spec().workers().strategy());
+  if (sharding.replicas() > 1) {
+    absl::StrAppendFormat(&strategy, " (%d replicas of %d)", sharding.replicas(),
+                          sharding.shard_group_size());
+  }
   AddFact(text, "workers",
-          absl::StrFormat("%d, %s, %d threads each", sharding.world_size(),
-                          v1::Strategy_Name(plan.spec().workers().strategy()),
+          absl::StrFormat("%d, %s, %d threads each", sharding.world_size(), strategy,
                           sharding.threads_per_rank()));
-  AddFact(text, "gradient mode", sharding.mode_name());
+  AddFact(text, "gradient mode",
+          absl::StrFormat("%s: %s", sharding.mode_name(), ModeText(sharding.mode())));
+  AddLayers(text, sharding);
   AddFact(text, "slots",
           absl::StrFormat("%d gathered, %d gradient", sharding.gathered_slots(),
                           sharding.gradient_slots()));
@@ -71,10 +183,14 @@ void AddSharding(std::string& text, const v1::JobPlan& plan) {
           absl::StrFormat("%d gathers and %d reduces a micro-batch, %s received",
                           sharding.gathers_per_micro_batch(), sharding.reduces_per_micro_batch(),
                           BytesText(sharding.bytes_per_micro_batch())));
+  AddFact(text, "",
+          absl::StrFormat("%d gathers and %d reduces a step besides, %s received",
+                          sharding.gathers_per_step(), sharding.reduces_per_step(),
+                          BytesText(sharding.bytes_per_step())));
   for (const v1::UnitPlan& unit : sharding.units()) {
-    AddFact(
-        text, absl::StrCat("unit ", unit.name()),
-        absl::StrFormat("%d elements, %d with padding", unit.elements(), unit.padded_elements()));
+    AddFact(text, absl::StrCat("unit ", unit.name()),
+            absl::StrFormat("%d elements, %d trained, %d with padding", unit.elements(),
+                            unit.trained_elements(), unit.padded_elements()));
   }
 }
 

@@ -1,16 +1,21 @@
 #include "absl/strings/str_cat.h"
 #include "common/dataset/token_file_writer.h"
+#include "common/spec/device_profile_message.h"
 #include "gmock/gmock.h"
+#include "google/rpc/error_details.pb.h"
 #include "server/api/testing/api_fixture.h"
 #include "server/ledger/budget_refusal.h"
 
 namespace sotto::api {
 namespace {
 
+using ::testing::Contains;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::UnorderedElementsAre;
 
 class JobServiceTest : public ApiFixture {
  protected:
@@ -58,6 +63,34 @@ class JobServiceTest : public ApiFixture {
     return Submit(request, &ignored);
   }
 };
+
+TEST_F(JobServiceTest, PlansRestOnWhatWorkersMeasured) {
+  v1::SubmitJobRequest request = MakeRequest();
+  request.set_validate_only(true);
+  v1::SubmitJobResponse response;
+  ASSERT_TRUE(Submit(request, &response).ok());
+  EXPECT_THAT(response.job().plan().notes(), Contains(HasSubstr("No worker has measured")));
+  v1::DeviceProfile profile = spec::ProfileMessage(layout::TypicalDeviceProfile());
+  profile.set_threads(2);  // 4 cores for 2 workers
+  profile.set_product_flops(12345e6);
+  reader_.PutDeviceProfile(profile);
+  ASSERT_TRUE(Submit(request, &response).ok());
+  EXPECT_EQ(response.job().plan().device_profile().product_flops(), 12345e6);
+  EXPECT_THAT(response.job().plan().notes(), Each(Not(HasSubstr("No worker has measured"))));
+}
+
+TEST_F(JobServiceTest, AnUnknownDatasetHidesNoOtherViolation) {
+  v1::SubmitJobRequest request = MakeRequest();
+  request.mutable_spec()->mutable_data()->set_dataset("nowhere");
+  EXPECT_EQ(Submit(request).error_code(), grpc::StatusCode::NOT_FOUND);
+  request.mutable_spec()->mutable_privacy()->set_clip_norm(-1);
+  const grpc::Status status = Submit(request);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  std::vector<std::string> fields;
+  const auto details = DetailOf<google::rpc::BadRequest>(status);
+  for (const auto& violation : details.field_violations()) fields.push_back(violation.field());
+  EXPECT_THAT(fields, UnorderedElementsAre("data.dataset", "privacy.clip_norm"));
+}
 
 TEST_F(JobServiceTest, SubmitPlansAndAdmits) {
   v1::SubmitJobRequest request = MakeRequest();

@@ -65,6 +65,7 @@ JobService::Options JobServiceOptions(const Server::Options& options) {
           .clock = options.clock,
           .submission = {.datasets = options.datasets,
                          .scheduler = options.scheduler,
+                         .jobs = options.jobs,
                          .host = options.host},
           .state_dir = options.state_dir,
           .version = options.version,

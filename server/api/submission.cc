@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file.h"
+#include "common/spec/device_profile_message.h"
 #include "common/spec/model_layout.h"
 #include "common/spec/violation.h"
 #include "server/api/dataset_facts.h"
@@ -73,8 +74,14 @@ absl::StatusOr<v1::JobPlan> Submission::MakePlan(const v1::JobSpec& spec, bool s
   if (spec.privacy().not_private() && facts.budgeted() && !steward) {
     return StewardRequiredError(facts);
   }
-  absl::StatusOr<v1::JobPlan> plan =
-      planning::Plan(spec, facts, options_.host, {.data_steward = steward});
+  planning::HostFacts host = options_.host;
+  ASSIGN_OR_RETURN(const std::vector<v1::DeviceProfile> profiles,
+                   WaitFor<absl::StatusOr<std::vector<v1::DeviceProfile>>>(
+                       [&](auto done) { options_.jobs->ListDeviceProfiles(std::move(done)); }));
+  for (const v1::DeviceProfile& profile : profiles) {
+    host.device_profiles.push_back(spec::ProfileOf(profile));
+  }
+  absl::StatusOr<v1::JobPlan> plan = planning::Plan(spec, facts, host, {.data_steward = steward});
   if (plan.ok()) return plan;
   // The whole list of broken rules, unless the dataset is all that is wrong.
   if (!unknown.ok() && spec::ViolationsOf(plan.status()).size() == 1) return unknown;

@@ -10,6 +10,7 @@
 #include "server/ledger/dataset_registry.h"
 #include "server/planning/planner.h"
 #include "server/scheduler/scheduler.h"
+#include "server/store/job_reader.h"
 
 namespace sotto::api {
 
@@ -20,7 +21,8 @@ class Submission {
     // These outlive the object.
     ledger::DatasetRegistry* datasets = nullptr;
     scheduler::Scheduler* scheduler = nullptr;
-    planning::HostFacts host;
+    store::JobReader* jobs = nullptr;
+    planning::HostFacts host;  // its device profiles come from `jobs`, at each submission
   };
 
   explicit Submission(const Options& options) : options_(options) {}

@@ -53,7 +53,12 @@ struct Kill {
   launcher::WorkerProcess process;
 };
 
-using Effect = std::variant<Send, Close, Persist, StartAttempt, CommitGrant, Kill>;
+// What rank 0 measured; kept for plans to come.
+struct KeepProfile {
+  v1::DeviceProfile profile;
+};
+
+using Effect = std::variant<Send, Close, Persist, StartAttempt, CommitGrant, Kill, KeepProfile>;
 
 }  // namespace sotto::scheduler
 

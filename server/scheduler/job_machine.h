@@ -74,6 +74,8 @@ class JobMachine {
   // The coordinator ends and takes its workers with it: they save a checkpoint, and the job waits
   // in RECOVERING for the next coordinator.
   void StopForShutdown(absl::Time now);
+  // Whether rank 0 shall measure its device when it attaches.
+  void WantProfile(bool wanted) { wants_profile_ = wanted; }
   void MarkStewardViewed() { job_.set_steward_viewed(true); }
   // From now on no attempt starts.
   void Freeze() { frozen_ = true; }
@@ -125,6 +127,7 @@ class JobMachine {
   Attempt attempt_;
   absl::Time backoff_end_ = absl::InfiniteFuture();
   bool frozen_ = false;
+  bool wants_profile_ = false;
   std::deque<Effect> effects_;
 };
 

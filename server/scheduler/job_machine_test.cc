@@ -116,6 +116,22 @@ TEST(JobMachineTest, ReportsGetEpsilonAndAcknowledgement) {
   EXPECT_EQ(world.sent[1].message.ack().step(), 1);
 }
 
+TEST(JobMachineTest, ReportsSayTheNoiseOfTheirStep) {
+  v1::Job job = QueuedJob(1);
+  v1::PrivacyPlan& privacy = *job.mutable_plan()->mutable_privacy();
+  privacy.add_segments()->set_noise_multiplier(2);
+  v1::NoiseSegment& later = *privacy.add_segments();
+  later.set_first_step(1);
+  later.set_noise_multiplier(0.5);
+  MachineWorld world(job);
+  world.Run();
+  world.AskForGrant(0);
+  world.Report(0);
+  EXPECT_EQ(world.events.back().step().noise_multiplier(), 2);
+  world.Report(1);
+  EXPECT_EQ(world.events.back().step().noise_multiplier(), 0.5);
+}
+
 TEST(JobMachineTest, ReportsThatComeTogetherAreOneTransaction) {
   MachineWorld world(1);
   world.Run();

@@ -106,6 +106,7 @@ void JobMachine::Welcome(int rank, int64_t next_step) {
   welcome.set_checkpoint_directory(absl::StrCat(run_root_, "/jobs/", job_.id(), "/checkpoints"));
   welcome.set_end_step(job_.plan().train().steps());
   welcome.set_coordinator_grace_seconds(absl::ToDoubleSeconds(policy_.coordinator_grace));
+  welcome.set_measure_device(wants_profile_ && rank == 0);
   effects_.push_back(Send{stream, std::move(message)});
   for (const Granted& granted : attempt_.grants) {
     if (granted.end_step > next_step) {
@@ -147,6 +148,13 @@ void JobMachine::OnMessage(Scheduler::StreamId stream, const v1::WorkerMessage& 
     case v1::WorkerMessage::kGrantRequest:
       attempt_.request = message.grant_request();
       return TryGrant();
+    case v1::WorkerMessage::kDeviceProfile:
+      // Of anything but the plan's threads it would stand for what it was not measured with.
+      if (message.device_profile().threads() == job_.plan().sharding().threads_per_rank()) {
+        wants_profile_ = false;
+        effects_.push_back(KeepProfile{message.device_profile()});
+      }
+      return;
     case v1::WorkerMessage::kFinished:
       // The rank waits for the stream's end: all that it said before is stored.
       effects_.push_back(Close{stream, absl::OkStatus()});

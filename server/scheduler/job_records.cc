@@ -122,7 +122,7 @@ absl::Status JobRecords::Write(database::Transaction& transaction, const Persist
       }
       event.mutable_step()->set_budget_left_epsilon(*budget_left);
     }
-    const absl::Status status = store_.AppendEvent(transaction, job.id(), event).status();
+    const absl::Status status = WriteEvent(transaction, job.id(), event);
     // A report that was sent again after a reconnect.
     if (absl::IsAlreadyExists(status) && event.has_step()) continue;
     RETURN_IF_ERROR(status);
@@ -141,6 +141,34 @@ absl::Status JobRecords::Write(database::Transaction& transaction, const Persist
   }
   if (persist.settle) RETURN_IF_ERROR(ledger_.Settle(transaction, job.id()));
   return absl::OkStatus();
+}
+
+absl::Status JobRecords::WriteEvent(database::Transaction& transaction, const std::string& job,
+                                    const v1::JobEvent& event) {
+  ASSIGN_OR_RETURN(const int64_t sequence, store_.AppendEvent(transaction, job, event));
+  constexpr int64_t kCompactedAtOnce = 1000;
+  const int64_t oldest = sequence - kept_events_ + 1;
+  if (oldest <= 1 || sequence % std::min(kCompactedAtOnce, kept_events_) != 0) {
+    return absl::OkStatus();
+  }
+  return store_.CompactEvents(transaction, job, oldest);
+}
+
+absl::Status JobRecords::CommitProfile(const v1::DeviceProfile& profile) {
+  return queue_.SubmitAndWait([&](database::Transaction& transaction) {
+    return store_.PutDeviceProfile(transaction, profile);
+  });
+}
+
+absl::StatusOr<bool> JobRecords::HasProfile(int threads) {
+  bool has = false;
+  RETURN_IF_ERROR(queue_.ReadAndWait([&](database::Transaction& transaction) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::vector<v1::DeviceProfile> profiles,
+                     store_.ListDeviceProfiles(transaction));
+    for (const v1::DeviceProfile& profile : profiles) has |= profile.threads() == threads;
+    return absl::OkStatus();
+  }));
+  return has;
 }
 
 absl::Status JobRecords::WriteCheckpoint(database::Transaction& transaction, const v1::Job& job,
@@ -201,7 +229,7 @@ absl::StatusOr<Granted> JobRecords::CommitSteps(const std::string& job, const Co
     event.mutable_grant()->set_attempt(wanted.attempt);
     event.mutable_grant()->set_first_step(steps.first_step);
     event.mutable_grant()->set_end_step(steps.end_step);
-    return store_.AppendEvent(transaction, job, event).status();
+    return WriteEvent(transaction, job, event);
   }));
   return granted;
 }

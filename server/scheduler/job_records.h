@@ -34,9 +34,10 @@ struct LiveJob {
 // scheduler's own thread. Errors are the database's (UNAVAILABLE may pass) unless said otherwise.
 class JobRecords {
  public:
-  // What is passed outlives this object.
-  JobRecords(database::WorkQueue& queue, store::JobStore& store, ledger::Ledger& ledger)
-      : queue_(queue), store_(store), ledger_(ledger) {}
+  // What is passed outlives this object. The newest `kept_events` of a job are kept.
+  JobRecords(database::WorkQueue& queue, store::JobStore& store, ledger::Ledger& ledger,
+             int64_t kept_events)
+      : queue_(queue), store_(store), ledger_(ledger), kept_events_(kept_events) {}
 
   // Scheduler::Admit, without waiting; `done` runs on the database's thread.
   void Admit(AdmitRequest request, absl::Time now,
@@ -54,6 +55,10 @@ class JobRecords {
   absl::StatusOr<Granted> CommitSteps(const std::string& job, const CommitGrant& wanted,
                                       absl::Time now);
 
+  // What a worker measured, for plans to come; whether one with so many threads did.
+  absl::Status CommitProfile(const v1::DeviceProfile& profile);
+  absl::StatusOr<bool> HasProfile(int threads);
+
   absl::Status CommitStewardView(const std::string& job, const std::string& what);
 
   absl::StatusOr<std::vector<LiveJob>> LoadLive();
@@ -62,6 +67,9 @@ class JobRecords {
 
  private:
   absl::Status Write(database::Transaction& transaction, const Persist& persist);
+  // Appends, and deletes what is older than the kept ones.
+  absl::Status WriteEvent(database::Transaction& transaction, const std::string& job,
+                          const v1::JobEvent& event);
   absl::Status WriteCheckpoint(database::Transaction& transaction, const v1::Job& job,
                                const v1::JobEvent& event);
   absl::Status WriteAdmission(database::Transaction& transaction, const AdmitRequest& request,
@@ -72,6 +80,7 @@ class JobRecords {
   database::WorkQueue& queue_;
   store::JobStore& store_;
   ledger::Ledger& ledger_;
+  const int64_t kept_events_;
 };
 
 }  // namespace sotto::scheduler

@@ -50,7 +50,7 @@ absl::StatusOr<std::unique_ptr<JobScheduler>> JobScheduler::Create(Options optio
 JobScheduler::JobScheduler(Options options)
     : options_(std::move(options)),
       clock_(*options_.clock),
-      records_(*options_.queue, *options_.store, *options_.ledger) {}
+      records_(*options_.queue, *options_.store, *options_.ledger, options_.policy.kept_events) {}
 
 JobScheduler::~JobScheduler() {
   Stop();
@@ -232,6 +232,11 @@ void JobScheduler::Execute(JobMachine& machine, Effect effect) {
     if (!status.ok() && !absl::IsNotFound(status)) SOTTO_LOG(WARNING) << status;
     return;
   }
+  if (const auto* keep = std::get_if<KeepProfile>(&effect)) {
+    const absl::Status status = records_.CommitProfile(keep->profile);
+    if (!status.ok()) SOTTO_LOG(WARNING) << "a device profile was not kept: " << status;
+    return;
+  }
   const Persist& persist = std::get<Persist>(effect);
   const absl::Status status = UntilAvailable([&] { return records_.Commit(persist); });
   if (!status.ok()) return Halt(status);
@@ -261,6 +266,9 @@ void JobScheduler::ExecuteStart(JobMachine& machine, const StartAttempt& start) 
   });
   if (!status.ok()) return Halt(status);
   const bool is_private = !machine.job().plan().privacy().not_private();
+  const absl::StatusOr<bool> known =
+      records_.HasProfile(machine.job().plan().sharding().threads_per_rank());
+  machine.WantProfile(known.ok() && !*known);
   machine.SetCredentials(token, token_sha256,
                          is_private ? crypto::RandomBytes(kSecretBytes) : std::string(),
                          std::move(released_before));

@@ -1,6 +1,7 @@
 #include "server/scheduler/job_scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -87,6 +88,82 @@ TEST_F(JobSchedulerTest, EventsAreDenseAndReportsCarryEpsilonAndBudget) {
   }
   EXPECT_EQ(steps, 40);
   EXPECT_EQ(Stored(job).epsilon(), epsilon);
+}
+
+TEST_F(JobSchedulerTest, TheFirstRankOfANewNumberOfThreadsMeasuresItsDevice) {
+  v1::JobPlan plan = MakePlan(40, 1);
+  plan.mutable_sharding()->set_threads_per_rank(3);
+  ASSERT_OK_AND_ASSIGN(const AdmitResult first, Admit(plan));
+  const FakeRank rank = Attach(first.job.id(), 0);
+  EXPECT_TRUE(rank.channel->messages[0].welcome().measure_device());
+  v1::WorkerMessage message;
+  message.mutable_device_profile()->set_threads(2);  // not what it was asked for
+  scheduler_->Receive(rank.stream, message);
+  message.mutable_device_profile()->set_threads(3);
+  scheduler_->Receive(rank.stream, message);
+  Pump();
+  const auto profiles = Read<std::vector<v1::DeviceProfile>>(
+      [&](auto& transaction) { return store_->ListDeviceProfiles(transaction); });
+  ASSERT_THAT(profiles, SizeIs(1));
+  EXPECT_EQ(profiles[0].threads(), 3);
+  ASSERT_OK_AND_ASSIGN(const AdmitResult second, Admit(plan, "again"));
+  const FakeRank other = Attach(second.job.id(), 0);
+  EXPECT_FALSE(other.channel->messages[0].welcome().measure_device());
+}
+
+TEST_F(JobSchedulerTest, OnlyTheNewestEventsOfAJobAreKept) {
+  KillScheduler();
+  policy_.kept_events = 10;
+  StartScheduler();
+  ASSERT_OK_AND_ASSIGN(const AdmitResult result, Admit(MakePlan()));
+  RunToEnd(result.job.id(), {Attach(result.job.id(), 0), Attach(result.job.id(), 1)}, 0, 40);
+  const auto page = Read<store::EventPage>([&](auto& transaction) {
+    return store_->ReadEvents(transaction, result.job.id(), 0, 10000);
+  });
+  EXPECT_TRUE(page.compacted);
+  EXPECT_GT(page.oldest_sequence, 20);
+  EXPECT_LT(page.tail_sequence - page.oldest_sequence, 20);
+  EXPECT_EQ(Stored(result.job.id()).state(), v1::SUCCEEDED);
+  EXPECT_EQ(Stored(result.job.id()).history_size(), 4) << "what led to its state is kept";
+}
+
+// A job whose noise changes and whose epochs are charged as one, from admission to its end.
+TEST_F(JobSchedulerTest, EpsilonOfEpochsFollowsWhatTheLedgerCommitted) {
+  v1::JobPlan plan = MakePlan(40, 1);
+  v1::PrivacyPlan& privacy = *plan.mutable_privacy();
+  privacy.set_sampling_rate(1);
+  privacy.mutable_sampler()->set_kind(v1::SamplerPlan::SHUFFLED);
+  privacy.mutable_sampler()->set_steps_per_epoch(10);
+  privacy.clear_segments();
+  for (const int64_t first_step : {0, 20}) {
+    v1::NoiseSegment& segment = *privacy.add_segments();
+    segment.set_first_step(first_step);
+    segment.set_noise_multiplier(first_step == 0 ? 6 : 4);
+    segment.set_charged_steps(2);  // epochs
+    const auto charge = accounting::ChargeOf({1, segment.noise_multiplier()}, 0);
+    ASSERT_OK(charge);
+    for (const int64_t units : charge->units) segment.add_step_charge(units);
+  }
+  privacy.set_charged_steps(4);
+  ASSERT_OK_AND_ASSIGN(const AdmitResult result, Admit(plan));
+  const std::string job = result.job.id();
+  RunToEnd(job, {Attach(job, 0)}, 0, 40);
+  EXPECT_EQ(AccountOf(job).committed_by_segment, (std::vector<int64_t>{2, 2}));
+  std::vector<double> epsilons;
+  for (const v1::JobEvent& event : Events(job)) {
+    if (event.has_step()) epsilons.push_back(event.step().epsilon());
+  }
+  ASSERT_THAT(epsilons, SizeIs(40));
+  // It rises with the first step of an epoch and stays until the next.
+  for (int step = 1; step < 40; ++step) {
+    EXPECT_EQ(epsilons[step] > epsilons[step - 1], step % 10 == 0) << step;
+  }
+  // All four epochs are one Gaussian mechanism: delta at the last epsilon, by its formula.
+  const double mu = std::sqrt(2 / 36.0 + 2 / 16.0);
+  const double e = epsilons.back();
+  const auto cdf = [](double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); };
+  EXPECT_NEAR((cdf(mu / 2 - e / mu) - std::exp(e) * cdf(-mu / 2 - e / mu)) / 0.99e-6, 1, 1e-6);
+  ExpectLedgerIsSound();
 }
 
 TEST_F(JobSchedulerTest, GrantIsInTheLedgerBeforeItIsSent) {

@@ -19,6 +19,9 @@ struct Policy {
   absl::Duration stop_grace = absl::Seconds(60);      // Stop or the first Finished to the last exit
   absl::Duration coordinator_grace = absl::Minutes(5);  // what workers are told to wait for us
   absl::Duration grant_length = absl::Seconds(2);       // between 1 and 5 s (design section 6)
+  // The newest events of a job that are kept. A job of a million steps would fill a disk with
+  // reports that nobody reads; what led to its states stays in its history.
+  int64_t kept_events = 100000;
 };
 
 // Before restart number `restarts`, from 1: doubles each time.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "proto/sotto/v1/device_profile.pb.h"
 #include "proto/sotto/v1/job.pb.h"
 
 namespace sotto::store {
@@ -53,6 +54,9 @@ class JobReader {
   // Up to `limit` events after `after_sequence` (0: from the first). NOT_FOUND: no such job.
   virtual void ReadEvents(std::string job, int64_t after_sequence, int limit,
                           Done<EventPage> done) = 0;
+
+  // What workers measured of their devices, one for each number of threads, ascending.
+  virtual void ListDeviceProfiles(Done<std::vector<v1::DeviceProfile>> done) = 0;
 
   // Adds a listener. When the returned handle is destroyed it is removed, and not running any more.
   // Events committed after this call are told; to miss none, listen first and read then.

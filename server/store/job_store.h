@@ -111,6 +111,13 @@ class JobStore {
                                      const CheckpointRecord& record) = 0;
   virtual absl::Status RemoveCheckpoint(database::Transaction& transaction, absl::string_view job,
                                         int64_t step) = 0;
+  // Stores or replaces the profile of its number of threads.
+  virtual absl::Status PutDeviceProfile(database::Transaction& transaction,
+                                        const v1::DeviceProfile& profile) = 0;
+  // Ascending by threads.
+  virtual absl::StatusOr<std::vector<v1::DeviceProfile>> ListDeviceProfiles(
+      database::Transaction& transaction) = 0;
+
   // Newest step first.
   virtual absl::StatusOr<std::vector<CheckpointRecord>> ListCheckpoints(
       database::Transaction& transaction, absl::string_view job) = 0;

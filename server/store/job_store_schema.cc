@@ -58,8 +58,15 @@ CREATE TABLE checkpoints (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
+constexpr char kVersion2[] = R"sql(
+CREATE TABLE device_profiles (
+  threads INTEGER PRIMARY KEY,
+  profile BLOB NOT NULL
+) STRICT;
+)sql";
+
 }  // namespace
 
-database::Schema JobStoreSchema() { return {"store", {kVersion1}}; }
+database::Schema JobStoreSchema() { return {"store", {kVersion1, kVersion2}}; }
 
 }  // namespace sotto::store

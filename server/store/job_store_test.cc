@@ -219,6 +219,24 @@ TEST_F(JobStoreTest, ProcessesAreReplacedListedAndForgotten) {
   }));
 }
 
+TEST_F(JobStoreTest, TheLastProfileOfEachNumberOfThreadsIsKept) {
+  ASSERT_OK(Write([&](Transaction& transaction) -> absl::Status {
+    v1::DeviceProfile profile;
+    for (const auto& [threads, flops] : {std::pair(4, 1.0), std::pair(2, 2.0), std::pair(4, 3.0)}) {
+      profile.set_threads(threads);
+      profile.set_product_flops(flops);
+      RETURN_IF_ERROR(store_.PutDeviceProfile(transaction, profile));
+    }
+    ASSIGN_OR_RETURN(const std::vector<v1::DeviceProfile> profiles,
+                     store_.ListDeviceProfiles(transaction));
+    EXPECT_EQ(profiles.size(), 2);
+    EXPECT_EQ(profiles.at(0).threads(), 2);
+    EXPECT_EQ(profiles.at(1).threads(), 4);
+    EXPECT_EQ(profiles.at(1).product_flops(), 3);
+    return absl::OkStatus();
+  }));
+}
+
 TEST_F(JobStoreTest, CheckpointsAreListedNewestFirst) {
   ASSERT_OK_AND_ASSIGN(const std::string id, Create());
   const absl::Time time = absl::FromUnixSeconds(5);

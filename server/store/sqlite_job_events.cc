@@ -95,6 +95,12 @@ void SqliteJobStore::ReadEvents(std::string job, int64_t after_sequence, int lim
       std::move(done));
 }
 
+void SqliteJobStore::ListDeviceProfiles(Done<std::vector<v1::DeviceProfile>> done) {
+  database::ReadValue<std::vector<v1::DeviceProfile>>(
+      database_, [this](Transaction& transaction) { return ListDeviceProfiles(transaction); },
+      std::move(done));
+}
+
 std::shared_ptr<void> SqliteJobStore::Listen(EventListener listener) {
   return listeners_.Add(std::move(listener));
 }

@@ -124,4 +124,24 @@ absl::StatusOr<std::vector<CheckpointRecord>> SqliteJobStore::ListCheckpoints(
   return records;
 }
 
+absl::Status SqliteJobStore::PutDeviceProfile(Transaction& transaction,
+                                              const v1::DeviceProfile& profile) {
+  return transaction.Execute(
+      "INSERT OR REPLACE INTO device_profiles (threads, profile) VALUES (?1, ?2)",
+      {profile.threads(), database::Blob{profile.SerializeAsString()}});
+}
+
+absl::StatusOr<std::vector<v1::DeviceProfile>> SqliteJobStore::ListDeviceProfiles(
+    Transaction& transaction) {
+  ASSIGN_OR_RETURN(const std::vector<Row> rows,
+                   transaction.Query("SELECT profile FROM device_profiles ORDER BY threads"));
+  std::vector<v1::DeviceProfile> profiles;
+  for (const Row& row : rows) {
+    if (!profiles.emplace_back().ParseFromString(row[0].blob())) {
+      return absl::DataLossError("a stored device profile cannot be read");
+    }
+  }
+  return profiles;
+}
+
 }  // namespace sotto::store

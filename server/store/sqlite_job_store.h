@@ -53,10 +53,16 @@ class SqliteJobStore : public JobStore, public JobReader {
   absl::StatusOr<std::vector<CheckpointRecord>> ListCheckpoints(database::Transaction& transaction,
                                                                 absl::string_view job) override;
 
+  absl::Status PutDeviceProfile(database::Transaction& transaction,
+                                const v1::DeviceProfile& profile) override;
+  absl::StatusOr<std::vector<v1::DeviceProfile>> ListDeviceProfiles(
+      database::Transaction& transaction) override;
+
   void GetJob(std::string id, Done<v1::Job> done) override;
   void ListJobs(JobQuery query, Done<JobPage> done) override;
   void ReadEvents(std::string job, int64_t after_sequence, int limit,
                   Done<EventPage> done) override;
+  void ListDeviceProfiles(Done<std::vector<v1::DeviceProfile>> done) override;
   std::shared_ptr<void> Listen(EventListener listener) override;
 
  private:

@@ -81,6 +81,12 @@ void ControlClient::ReportNote(const std::string& text) {
   session_->Add(std::move(message));
 }
 
+void ControlClient::ReportDevice(const v1::DeviceProfile& profile) {
+  v1::WorkerMessage message;
+  *message.mutable_device_profile() = profile;
+  session_->Add(std::move(message));
+}
+
 void ControlClient::SetProgress(const Progress& progress) { session_->SetProgress(progress); }
 
 absl::Status ControlClient::Finish(const v1::Finished& finished, absl::Duration timeout) {

@@ -85,6 +85,8 @@ class ControlClient {
   void ReportCheckpoint(int64_t step, const std::string& directory);
   // Public text for the job's events.
   void ReportNote(const std::string& text);
+  // Rank 0, when the Welcome asks for it.
+  void ReportDevice(const v1::DeviceProfile& profile);
   void SetProgress(const Progress& progress);
 
   // Waits until every report is acknowledged and Finished was sent and the coordinator closed the

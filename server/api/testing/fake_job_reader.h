@@ -50,6 +50,18 @@ class FakeJobReader : public store::JobReader {
     compact_to_ = oldest_sequence;
   }
 
+  void PutDeviceProfile(const v1::DeviceProfile& profile) {
+    MutexLock lock(&mutex_);
+    profiles_.push_back(profile);
+  }
+  void ListDeviceProfiles(Done<std::vector<v1::DeviceProfile>> done) override {
+    std::vector<v1::DeviceProfile> profiles;
+    {
+      MutexLock lock(&mutex_);
+      profiles = profiles_;
+    }
+    done(std::move(profiles));
+  }
   void GetJob(std::string id, Done<v1::Job> done) override {
     absl::StatusOr<v1::Job> found = absl::NotFoundError("no job " + id);
     {
@@ -117,6 +129,7 @@ class FakeJobReader : public store::JobReader {
   std::vector<std::weak_ptr<EventListener>> listeners_ ABSL_GUARDED_BY(mutex_);
   store::JobQuery last_query_ ABSL_GUARDED_BY(mutex_);
   int reads_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<v1::DeviceProfile> profiles_ ABSL_GUARDED_BY(mutex_);
   int compact_at_read_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t compact_to_ ABSL_GUARDED_BY(mutex_) = 1;
 };

@@ -93,6 +93,7 @@ class SchedulerFixture : public ::testing::Test {
   void StartScheduler(int slots = 2) {
     JobScheduler::Options options;
     options.slots = slots;
+    options.policy = policy_;
     options.run_root = "/state";
     options.coordinator_address = "unix:/tmp/x/socket";
     options.clock = &clock_;
@@ -252,6 +253,7 @@ class SchedulerFixture : public ::testing::Test {
         [&](database::Transaction& transaction) { return ledger_.Verify(transaction).status(); }));
   }
 
+  Policy policy_;  // of the next StartScheduler
   SimulatedClock clock_;
   database::TestDatabase database_;
   ledger::SqliteLedger ledger_;
