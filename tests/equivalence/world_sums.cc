@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "common/base/clock.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
@@ -28,6 +29,7 @@
 #include "worker/models/testing/all_layers_model.h"
 #include "worker/train/agreement.h"
 #include "worker/train/executor.h"
+#include "worker/train/phase_profile.h"
 
 namespace sotto::equivalence {
 namespace {
@@ -72,6 +74,33 @@ absl::StatusOr<std::unique_ptr<comm::Communicator>> Connect(const comm::RankCont
   return communicator;
 }
 
+// The profile counts what the schedule says.
+absl::Status CheckProfile(const train::PhaseProfile& profile,
+                          const layout::ScheduleOptions& options, int micro_batches,
+                          const layout::FlatLayout& layout) {
+  using train::Phase;
+  ASSIGN_OR_RETURN(const layout::ExecutionSchedule schedule,
+                   layout::BuildSchedule(options, micro_batches));
+  const layout::CollectiveCounts counts = layout::CountCollectives(schedule, layout);
+  const auto stages = static_cast<int64_t>(options.stages.size());
+  const bool clips = options.kept != layout::Kept::kNothing;
+  const bool two_passes = options.kept == layout::Kept::kActivations;
+  const bool folds = options.kept == layout::Kept::kExampleGrads;
+  for (const auto& [phase, expected] :
+       {std::pair(Phase::kForward, micro_batches * stages),
+        std::pair(Phase::kFirstBackward, micro_batches * stages),
+        std::pair(Phase::kSecondBackward, two_passes ? micro_batches * stages : 0),
+        std::pair(Phase::kCoefficients, int64_t{clips ? micro_batches : 0}),
+        std::pair(Phase::kFold, folds ? micro_batches * int64_t{layout.num_units() - 1} : 0),
+        std::pair(Phase::kGather, counts.block_gathers + counts.root_gathers),
+        std::pair(Phase::kReduce, counts.reduces)}) {
+    if (profile.total(phase).count == expected) continue;
+    return absl::InternalError(absl::StrCat(std::string(profile.total(phase).name), " counted ",
+                                            profile.total(phase).count, " and not ", expected));
+  }
+  return absl::OkStatus();
+}
+
 // This rank's part of the step, as training runs it; returns the gathered sums of all units.
 absl::StatusOr<std::string> RunCase(const SumCase& sum_case, bool tied_head, double clip_norm,
                                     comm::Communicator& communicator) {
@@ -97,7 +126,8 @@ absl::StatusOr<std::string> RunCase(const SumCase& sum_case, bool tied_head, dou
                                           .strategy = sum_case.strategy,
                                           .gathered_slots = kSlots,
                                           .gradient_slots = kSlots});
-  train::Executor executor(schedule, *stages, *parameters, *pass);
+  train::PhaseProfile profile(RealClock::Get());
+  train::Executor executor(schedule, *stages, *parameters, *pass, &profile);
 
   const std::vector<models::MicroBatch> batches = SumMicroBatches();
   const int world_size = communicator.world_size();
@@ -107,6 +137,7 @@ absl::StatusOr<std::string> RunCase(const SumCase& sum_case, bool tied_head, dou
     return j < batches.size() ? batches[j] : Dummy();
   };
   RETURN_IF_ERROR(executor.SumGradients(count, load).status());
+  RETURN_IF_ERROR(CheckProfile(profile, schedule, count, layout));
 
   std::string bytes;
   for (int unit = 0; unit < layout.num_units(); ++unit) {

@@ -125,8 +125,8 @@ void Executor::Backward(const ScheduledOperation& operation, Flow& flow) {
 
 void Executor::MeasureDeferredNorms() {
   const PhaseProfile::Span span(profile_, Phase::kNorms);
-  const int64_t layers = gradient_pass_.MeasureDeferred();
-  if (profile_ != nullptr) profile_->CountMore(Phase::kNorms, layers - 1);
+  gradient_pass_.MeasureDeferred();
+  if (profile_ != nullptr) profile_->CountMore(Phase::kNorms, -1);  // Visits counted the layers.
 }
 
 void Executor::Clip(Flow& flow) {

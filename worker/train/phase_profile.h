@@ -62,7 +62,7 @@ class PhaseProfile {
   absl::Span<const Total> totals() const { return totals_; }
   const Total& total(Phase phase) const { return totals_[static_cast<int>(phase)]; }
 
-  // A span that stood for several layers.
+  // Corrects a count where spans are not what is counted.
   void CountMore(Phase phase, int64_t count) { totals_[static_cast<int>(phase)].count += count; }
 
   // Not inside a span.
