@@ -1,21 +1,16 @@
 #include "tools/check/autograd_encoder.h"
 
 #include <cmath>
-#include <map>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "ATen/Functions.h"
 #include "ATen/TensorOperators.h"
-#include "torch/csrc/autograd/autograd.h"
 
 namespace sotto::check {
 namespace {
 
-using Named = std::map<std::string, at::Tensor>;
-
-at::Tensor Normalised(const Named& named, const std::string& name, const at::Tensor& x,
+at::Tensor Normalised(const NamedTensors& named, const std::string& name, const at::Tensor& x,
                       double epsilon) {
   const at::Tensor centred = x - x.mean(-1, /*keepdim=*/true);
   const at::Tensor variance = centred.square().mean(-1, /*keepdim=*/true);
@@ -23,7 +18,7 @@ at::Tensor Normalised(const Named& named, const std::string& name, const at::Ten
          named.at(name + ".bias");
 }
 
-at::Tensor Times(const Named& named, const std::string& name, const at::Tensor& x) {
+at::Tensor Times(const NamedTensors& named, const std::string& name, const at::Tensor& x) {
   return x.matmul(named.at(name + ".weight").t());
 }
 
@@ -41,7 +36,7 @@ at::Tensor Attention(const at::Tensor& qkv, int64_t heads) {
 
 at::Tensor Gelu(const at::Tensor& x) { return 0.5 * x * (1 + (x * std::sqrt(0.5)).erf()); }
 
-at::Tensor Logits(const layout::EncoderDimensions& dimensions, const Named& named,
+at::Tensor Logits(const layout::EncoderDimensions& dimensions, const NamedTensors& named,
                   const at::Tensor& tokens_T) {
   const double epsilon = dimensions.layer_norm_epsilon;
   at::Tensor x = named.at("tokens.weight").index_select(0, tokens_T) +
@@ -60,35 +55,11 @@ at::Tensor Logits(const layout::EncoderDimensions& dimensions, const Named& name
 
 }  // namespace
 
-equivalence::ExampleGradient AutogradEncoder(const layout::ModelDescription& description,
-                                             const equivalence::UnitTensors& parameters,
-                                             const at::Tensor& tokens_T, int64_t label) {
-  Named named;
-  std::vector<at::Tensor> leaves;
-  for (size_t unit = 0; unit < parameters.size(); ++unit) {
-    for (size_t i = 0; i < parameters[unit].size(); ++i) {
-      leaves.push_back(parameters[unit][i].detach().to(at::kDouble).clone());
-      leaves.back().set_requires_grad(true);
-      named[description.units[unit].parameters[i].name] = leaves.back();
-    }
-  }
-  const at::Tensor logits =
-      Logits(std::get<layout::EncoderDimensions>(description.family), named, tokens_T);
-  const at::Tensor loss = label < 0 ? 0 * logits.sum() : -logits.log_softmax(0)[label];
-  equivalence::ExampleGradient result{.loss = loss.item<double>()};
-  const std::vector<at::Tensor> gradients = torch::autograd::grad({loss}, leaves);
-  double norm_sq = 0;
-  size_t next = 0;
-  for (const std::vector<at::Tensor>& unit : parameters) {
-    result.gradients.emplace_back(gradients.begin() + static_cast<int64_t>(next),
-                                  gradients.begin() + static_cast<int64_t>(next + unit.size()));
-    for (const at::Tensor& gradient : result.gradients.back()) {
-      norm_sq += gradient.square().sum().item<double>();
-    }
-    next += unit.size();
-  }
-  result.norm = std::sqrt(norm_sq);
-  return result;
+at::Tensor AutogradEncoderLoss(const layout::EncoderDimensions& dimensions,
+                               const NamedTensors& named, const at::Tensor& tokens_T,
+                               int64_t label) {
+  const at::Tensor logits = Logits(dimensions, named, tokens_T);
+  return label < 0 ? logits.sum() * 0 : -logits.log_softmax(0)[label];
 }
 
 }  // namespace sotto::check

@@ -6,15 +6,15 @@
 #include <cstdint>
 
 #include "ATen/core/Tensor.h"
-#include "common/layout/model_description.h"
-#include "tests/equivalence/autograd_gpt2.h"
+#include "common/layout/encoder_dimensions.h"
+#include "tools/check/autograd_gradient.h"
 
 namespace sotto::check {
 
-// Loss and gradient of one record without padding; a label below 0 gives loss 0.
-equivalence::ExampleGradient AutogradEncoder(const layout::ModelDescription& description,
-                                             const equivalence::UnitTensors& parameters,
-                                             const at::Tensor& tokens_T, int64_t label);
+// Loss of one record without padding; a label below 0 gives loss 0.
+at::Tensor AutogradEncoderLoss(const layout::EncoderDimensions& dimensions,
+                               const NamedTensors& named, const at::Tensor& tokens_T,
+                               int64_t label);
 
 }  // namespace sotto::check
 

@@ -2,39 +2,59 @@
 
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "tools/check/autograd_encoder.h"
+#include "tools/check/autograd_gradient.h"
+#include "tools/check/autograd_llama.h"
 
 namespace sotto::check {
 
-absl::Status CheckHasReference(const layout::ModelDescription& description) {
-  for (const layout::UnitDescription& unit : description.units) {
-    for (const layout::ParameterDescription& parameter : unit.parameters) {
-      if (parameter.trainable) continue;
-      return absl::UnimplementedError("the fp64 reference trains whole models only, but " +
-                                      parameter.name + " is frozen");
-    }
-  }
-  if (std::holds_alternative<layout::EncoderDimensions>(description.family)) {
-    return absl::OkStatus();
-  }
-  const auto* gpt2 = std::get_if<layout::Gpt2Dimensions>(&description.family);
-  if (gpt2 == nullptr)
-    return absl::UnimplementedError("the fp64 reference knows the families gpt2 and encoder only");
+namespace {
+
+absl::Status CheckGpt2(const layout::Gpt2Dimensions& gpt2) {
   const layout::Gpt2Dimensions plain;
-  const bool is_plain = (gpt2->mlp_width == 0 || gpt2->mlp_width == 4 * gpt2->width) &&
-                        gpt2->activation == plain.activation &&
-                        gpt2->scale_attention == plain.scale_attention &&
-                        gpt2->scale_attention_by_layer == plain.scale_attention_by_layer;
+  const bool is_plain = (gpt2.mlp_width == 0 || gpt2.mlp_width == 4 * gpt2.width) &&
+                        gpt2.activation == plain.activation &&
+                        gpt2.scale_attention == plain.scale_attention &&
+                        gpt2.scale_attention_by_layer == plain.scale_attention_by_layer;
   if (is_plain) return absl::OkStatus();
   return absl::UnimplementedError(
       "the fp64 reference knows gpt2 with its own activation, MLP width and attention scale only");
 }
 
+}  // namespace
+
+absl::Status CheckHasReference(const layout::ModelDescription& description) {
+  for (const layout::UnitDescription& unit : description.units) {
+    for (const layout::ParameterDescription& parameter : unit.parameters) {
+      if (parameter.trainable) continue;
+      return absl::UnimplementedError(absl::StrCat(
+          "the fp64 reference trains whole models only, but ", parameter.name, " is frozen"));
+    }
+  }
+  if (const auto* gpt2 = std::get_if<layout::Gpt2Dimensions>(&description.family)) {
+    return CheckGpt2(*gpt2);
+  }
+  const auto* llama = std::get_if<layout::LlamaDimensions>(&description.family);
+  if (llama != nullptr && llama->activation != layout::Activation::kSilu) {
+    return absl::UnimplementedError("the fp64 reference knows llama with SiLU only");
+  }
+  return absl::OkStatus();
+}
+
 equivalence::ExampleGradient ReferenceGradient(const layout::ModelDescription& description,
                                                const equivalence::UnitTensors& parameters,
                                                const ReferenceRecord& record) {
-  if (std::holds_alternative<layout::EncoderDimensions>(description.family)) {
-    return AutogradEncoder(description, parameters, record.tokens_T, record.label);
+  if (const auto* encoder = std::get_if<layout::EncoderDimensions>(&description.family)) {
+    return AutogradOf(description, parameters, [&](const NamedTensors& named) {
+      return AutogradEncoderLoss(*encoder, named, record.tokens_T, record.label);
+    });
+  }
+  if (const auto* llama = std::get_if<layout::LlamaDimensions>(&description.family)) {
+    return AutogradOf(description, parameters, [&](const NamedTensors& named) {
+      return LanguageLoss(AutogradLlamaLogits(*llama, named, record.tokens_T), record.tokens_T,
+                          record.loss_mask_T, record.is_mean);
+    });
   }
   return equivalence::AutogradExample(description, parameters, record.tokens_T, record.loss_mask_T,
                                       record.is_mean);

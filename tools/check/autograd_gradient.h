@@ -1,0 +1,30 @@
+// The gradient of a loss that is written down as a function of named parameters.
+#ifndef SOTTO_TOOLS_CHECK_AUTOGRAD_GRADIENT_H_
+#define SOTTO_TOOLS_CHECK_AUTOGRAD_GRADIENT_H_
+
+#include <map>
+#include <string>
+
+#include "ATen/core/Tensor.h"
+#include "absl/functional/function_ref.h"
+#include "common/layout/model_description.h"
+#include "tests/equivalence/autograd_gpt2.h"
+
+namespace sotto::check {
+
+// By canonical name, float64, with gradients on.
+using NamedTensors = std::map<std::string, at::Tensor>;
+
+// Parameters on which the loss does not depend have gradient zero.
+equivalence::ExampleGradient AutogradOf(
+    const layout::ModelDescription& description, const equivalence::UnitTensors& parameters,
+    absl::FunctionRef<at::Tensor(const NamedTensors& named)> loss);
+
+// Loss of a record under a language model's logits [T, V]: positions are scored as
+// worker/models/micro_batch.h has it; mean: over the scored ones, 0 without any.
+at::Tensor LanguageLoss(const at::Tensor& logits_TV, const at::Tensor& tokens_T,
+                        const at::Tensor& loss_mask_T, bool is_mean);
+
+}  // namespace sotto::check
+
+#endif  // SOTTO_TOOLS_CHECK_AUTOGRAD_GRADIENT_H_
