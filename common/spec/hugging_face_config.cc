@@ -88,8 +88,9 @@ absl::StatusOr<layout::RotaryPositions> ReadRotary(ConfigReader& config, int64_t
   positions.original_max_length =
       config.Int({"original_max_position_embeddings"},
                  rotary.Int({"original_max_position_embeddings"}, max_length));
-  positions.low_frequency_factor = rotary.Number("low_freq_factor", 0);
-  positions.high_frequency_factor = rotary.Number("high_freq_factor", 0);
+  positions.low_frequency_factor = rotary.Number("low_freq_factor", positions.low_frequency_factor);
+  positions.high_frequency_factor =
+      rotary.Number("high_freq_factor", positions.high_frequency_factor);
   positions.attention_factor = rotary.Number("attention_factor", 0);
   positions.attention_scale = rotary.Number("mscale", 0);
   positions.attention_scale_all_dims = rotary.Number("mscale_all_dim", 0);

@@ -36,6 +36,7 @@ namespace {
 constexpr int kMostRanks = 64;
 constexpr int64_t kMostTokensAtOnce = 8192;
 constexpr int64_t kMostHeldBytes = int64_t{1} << 30;
+constexpr double kProductsWorthThreads = 1e10;
 // So that accumulation over micro-batches is part of what is checked.
 constexpr int64_t kMicroBatches = 4;
 
@@ -123,6 +124,15 @@ int64_t ChooseMicroBatchSize(const GradientsOptions& options, const PublicBatch&
   const int64_t most = std::min(kMostTokensAtOnce / batch.tokens, kMostHeldBytes / held_bytes);
   return std::clamp<int64_t>((batch.examples + kMicroBatches - 1) / kMicroBatches, 1,
                              std::max<int64_t>(1, most));
+}
+
+// Small work is done sooner by one thread than by several that wait for each other.
+int ChooseThreads(const GradientsOptions& options, const PublicBatch& batch,
+                  const layout::ModelDescription& model) {
+  const double products = static_cast<double>(model.num_elements()) *
+                          static_cast<double>(batch.examples * batch.tokens);
+  if (products < kProductsWorthThreads) return 1;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / options.world_size);
 }
 
 absl::Status RunAlone(const GradientsJob& job, GradientsResult& result) {
@@ -238,18 +248,16 @@ absl::Status WriteGradients(const GradientsOptions& options) {
   ASSIGN_OR_RETURN(const layout::FlatLayout layout, layout::FlatLayout::Create(model, grid.shards));
   const int64_t micro_batch_size = ChooseMicroBatchSize(options, batch, model);
   RETURN_IF_ERROR(ResolveMode(options, model, batch.tokens, micro_batch_size, schedule));
-  const GradientsJob job{
-      .model = model,
-      .layout = layout,
-      .weights = weights,
-      .batch = batch,
-      .schedule = schedule,
-      .grid = grid,
-      .clip_norm = options.clip_norm,
-      .micro_batch_size = micro_batch_size,
-      .in_bfloat16 = options.dtype == "bf16",
-      .threads = std::max<int>(
-          1, static_cast<int>(std::thread::hardware_concurrency()) / options.world_size)};
+  const GradientsJob job{.model = model,
+                         .layout = layout,
+                         .weights = weights,
+                         .batch = batch,
+                         .schedule = schedule,
+                         .grid = grid,
+                         .clip_norm = options.clip_norm,
+                         .micro_batch_size = micro_batch_size,
+                         .in_bfloat16 = options.dtype == "bf16",
+                         .threads = ChooseThreads(options, batch, model)};
   GradientsResult result;
   result.losses_B.resize(batch.examples);
   result.norms_B.resize(batch.examples);

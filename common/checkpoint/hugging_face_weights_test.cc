@@ -1,0 +1,212 @@
+#include "common/checkpoint/hugging_face_weights.h"
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "common/base/status_matchers.h"
+#include "common/checkpoint/half_floats.h"
+#include "common/checkpoint/safetensors_header.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace sotto::checkpoint {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct Tensor {
+  std::string name;
+  std::string dtype;
+  std::vector<int64_t> shape;
+  std::string bytes;
+};
+
+std::string Floats(const std::vector<float>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
+}
+
+std::string Halves(const std::vector<uint16_t>& bits) {
+  return {reinterpret_cast<const char*>(bits.data()), bits.size() * sizeof(uint16_t)};
+}
+
+class HuggingFaceWeightsTest : public testing::Test {
+ protected:
+  HuggingFaceWeightsTest() : directory_(*MakeTempDir(testing::TempDir() + "/weights-")) {}
+  ~HuggingFaceWeightsTest() override { std::filesystem::remove_all(directory_); }
+
+  void Write(const std::string& file, const std::vector<Tensor>& tensors) {
+    SafetensorsHeader header;
+    std::string data;
+    for (const Tensor& tensor : tensors) {
+      header.entries.push_back({.name = tensor.name,
+                                .dtype = tensor.dtype,
+                                .shape = tensor.shape,
+                                .begin = data.size(),
+                                .end = data.size() + tensor.bytes.size()});
+      data += tensor.bytes;
+    }
+    const std::string text = FormatSafetensorsHeader(header);
+    const uint64_t length = text.size();
+    ASSERT_OK(
+        AtomicWriteFile(absl::StrCat(directory_, "/", file),
+                        std::string(reinterpret_cast<const char*>(&length), 8) + text + data));
+  }
+
+  void WriteIndex(const std::string& json) {
+    ASSERT_OK(AtomicWriteFile(directory_ + "/model.safetensors.index.json", json));
+  }
+
+  absl::Status Open() {
+    ASSIGN_OR_RETURN(files_, HuggingFaceFiles::Open(directory_));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<HuggingFaceWeights> Match() {
+    RETURN_IF_ERROR(Open());
+    return HuggingFaceWeights::Match(*files_, model_);
+  }
+
+  std::string directory_;
+  std::unique_ptr<HuggingFaceFiles> files_;
+  // A tied model: embedding, and a block with one matrix.
+  layout::ModelDescription model_{
+      .units = {{.name = "root", .parameters = {{.name = "wte.weight", .shape = {2, 2}}}},
+                {.name = "h.0", .parameters = {{.name = "h.0.w.weight", .shape = {3}}}}}};
+  const Tensor embedding_{"wte.weight", "F32", {2, 2}, Floats({1, 2, 3, 4})};
+  const Tensor matrix_{"h.0.w.weight", "F32", {3}, Floats({5, 6, 7})};
+};
+
+TEST_F(HuggingFaceWeightsTest, EveryFloatTypeIsReadFromAnyPlace) {
+  Write("model.safetensors",
+        {{"transformer.wte.weight", "BF16", {2, 2}, Halves({0x3f80, 0xc000, 0x7f80, 0x0001})},
+         {"transformer.h.0.w.weight", "F16", {3}, Halves({0x3c00, 0x8001, 0x7bff})}});
+  ASSERT_OK_AND_ASSIGN(const HuggingFaceWeights weights, Match());
+  EXPECT_EQ(weights.TensorName(0, 0), "transformer.wte.weight");
+  std::vector<float> values(3);
+  ASSERT_OK(weights.Read(0, 0, 1, absl::MakeSpan(values)));
+  EXPECT_THAT(values, ElementsAre(-2.0f, INFINITY, std::bit_cast<float>(0x00010000)));
+  ASSERT_OK(weights.Read(1, 0, 0, absl::MakeSpan(values)));
+  EXPECT_THAT(values, ElementsAre(1.0f, -0x1p-24f, 65504.0f));
+  EXPECT_THAT(weights.Read(1, 0, 1, absl::MakeSpan(values)),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("h.0.w.weight")));
+}
+
+TEST_F(HuggingFaceWeightsTest, ShardedFilesAreOneModel) {
+  Write("a.safetensors", {embedding_});
+  Write("b.safetensors", {matrix_});
+  WriteIndex(R"({"metadata": {"total_size": 28}, "weight_map":
+      {"wte.weight": "a.safetensors", "h.0.w.weight": "b.safetensors"}})");
+  ASSERT_OK_AND_ASSIGN(const HuggingFaceWeights weights, Match());
+  std::vector<float> values(1);
+  ASSERT_OK(weights.Read(1, 0, 2, absl::MakeSpan(values)));
+  EXPECT_EQ(values[0], 7);
+}
+
+TEST_F(HuggingFaceWeightsTest, IndexThatDoesNotFitItsFilesIsRefused) {
+  struct Case {
+    const char* index;
+    const char* message;
+  };
+  const Case cases[] = {
+      {"[]", "weight_map"},
+      {R"({"weight_map": {"wte.weight": "../a.safetensors"}})", "same directory"},
+      {R"({"weight_map": {"wte.weight": 1}})", "wte.weight"},
+      {R"({"weight_map": {"wte.weight": "a.safetensors"}})", "h.0.w.weight"},
+      {R"({"weight_map": {"wte.weight": "a.safetensors", "h.0.w.weight": "a.safetensors",
+           "gone": "a.safetensors"}})",
+       "gone"},
+  };
+  Write("a.safetensors", {embedding_, matrix_});
+  for (const Case& c : cases) {
+    WriteIndex(c.index);
+    EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(c.message)))
+        << c.index;
+  }
+  WriteIndex(R"({"weight_map": {"wte.weight": "none.safetensors"}})");
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kNotFound, HasSubstr("none.safetensors")));
+}
+
+TEST_F(HuggingFaceWeightsTest, DirectoryWithoutTensorsIsNotFound) {
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kNotFound, HasSubstr("model.safetensors")));
+}
+
+TEST_F(HuggingFaceWeightsTest, FaultsNameTheTensor) {
+  struct Case {
+    std::vector<Tensor> tensors;
+    const char* message;
+  };
+  const Tensor prefixed{"model.wte.weight", "F32", {2, 2}, Floats({1, 2, 3, 4})};
+  const Case cases[] = {
+      {{embedding_}, "h.0.w.weight"},
+      {{embedding_, {"h.0.w.weight", "F32", {4}, Floats({5, 6, 7, 8})}}, "[3]"},
+      {{embedding_, {"h.0.w.weight", "I32", {3}, Floats({5, 6, 7})}}, "I32"},
+      {{embedding_, prefixed, matrix_}, "model.wte.weight"},
+      {{embedding_, matrix_, {"h.1.w.weight", "F32", {1}, Floats({1})}}, "h.1.w.weight"},
+  };
+  for (const Case& c : cases) {
+    Write("model.safetensors", c.tensors);
+    EXPECT_THAT(Match(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(c.message)));
+  }
+}
+
+TEST_F(HuggingFaceWeightsTest, BuffersAndTheTiedHeadArePassedOver) {
+  Write("model.safetensors", {embedding_,
+                              matrix_,
+                              {"lm_head.weight", "F32", {2, 2}, embedding_.bytes},
+                              {"h.0.attn.bias", "F32", {1, 1, 1, 1}, Floats({1})},
+                              {"h.0.attn.masked_bias", "F32", {}, Floats({1})}});
+  EXPECT_OK(Match().status());
+  ASSERT_OK_AND_ASSIGN(const bool own_head, HasOwnHead(*files_));
+  EXPECT_FALSE(own_head);
+}
+
+TEST_F(HuggingFaceWeightsTest, HeadThatDiffersFromTheEmbeddingIsTheModelsOwn) {
+  Write("model.safetensors",
+        {embedding_, matrix_, {"lm_head.weight", "F32", {2, 2}, Floats({1, 2, 3, 5})}});
+  ASSERT_OK(Open());
+  ASSERT_OK_AND_ASSIGN(const bool own_head, HasOwnHead(*files_));
+  EXPECT_TRUE(own_head);
+}
+
+TEST_F(HuggingFaceWeightsTest, TiedEmbeddingMayStandAsHead) {
+  Write("model.safetensors", {{"lm_head.weight", "F32", {2, 2}, embedding_.bytes}, matrix_});
+  ASSERT_OK_AND_ASSIGN(const HuggingFaceWeights weights, Match());
+  EXPECT_EQ(weights.TensorName(0, 0), "lm_head.weight");
+}
+
+TEST_F(HuggingFaceWeightsTest, AdaptersMayBeMissing) {
+  model_.units[1].parameters.push_back({.name = "h.0.w.lora_A.weight", .shape = {1, 3}});
+  Write("model.safetensors", {embedding_, matrix_});
+  ASSERT_OK_AND_ASSIGN(const HuggingFaceWeights weights, Match());
+  EXPECT_TRUE(weights.Has(1, 0));
+  EXPECT_FALSE(weights.Has(1, 1));
+}
+
+// Against the definition, for every bit pattern.
+TEST(HalfFloatsTest, EveryFloat16HasItsValue) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const int exponent = static_cast<int>(bits >> 10 & 0x1f);
+    const double fraction = bits & 0x3ff;
+    const double sign = bits & 0x8000 ? -1 : 1;
+    const float value = FloatOfFloat16(static_cast<uint16_t>(bits));
+    if (exponent == 31 && fraction != 0) {
+      EXPECT_TRUE(std::isnan(value)) << bits;
+      continue;
+    }
+    const double expected = exponent == 31  ? INFINITY
+                            : exponent == 0 ? std::ldexp(fraction, -24)
+                                            : std::ldexp(1024 + fraction, exponent - 25);
+    ASSERT_EQ(value, sign * expected) << bits;
+  }
+}
+
+}  // namespace
+}  // namespace sotto::checkpoint
