@@ -40,7 +40,8 @@ inline constexpr FieldTableRow kFieldTable[] = {
      "hidden_width activation unscaled_attention scale_attention_by_layer"},
     {"sotto.v1.LlamaSpec", FieldClass::kPublic,
      "vocabulary_size width layers heads key_value_heads head_width hidden_width max_length "
-     "untied_head rms_norm_epsilon rotary_base rotary_scaling init_stddev"},
+     "untied_head rms_norm_epsilon rotary_base rotary_scaling init_stddev activation "
+     "query_key_value_bias attention_output_bias hidden_bias"},
     {"sotto.v1.RotaryScalingSpec", FieldClass::kPublic,
      "kind factor original_max_length low_frequency_factor high_frequency_factor beta_fast "
      "beta_slow attention_factor attention_scale attention_scale_all_dims untruncated"},
