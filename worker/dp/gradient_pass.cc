@@ -108,9 +108,12 @@ nn::GradientSink& GradientPass::Sink(Verb verb, int unit, absl::Span<const at::T
         .unit = unit,
         .norm_sq_B = norm_sq_GB_[clipping_->GroupOf(unit)]});
   } else if (options_.mode.norm == layout::Norm::kNone) {
-    sink_ = std::make_unique<WeightGradSink>(/*coefficients=*/nullptr, gradients);
+    sink_ = std::make_unique<WeightGradSink>(/*coefficients=*/nullptr, gradients,
+                                             /*after_fused=*/false);
   } else {
-    sink_ = std::make_unique<WeightGradSink>(&CoefficientsOf(unit), gradients);
+    sink_ = std::make_unique<WeightGradSink>(
+        &CoefficientsOf(unit), gradients,
+        /*after_fused=*/options_.mode.when == layout::When::kInLayer);
   }
   return *sink_;
 }

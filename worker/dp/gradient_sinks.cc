@@ -122,4 +122,19 @@ void WeightGradSink::Visit(const nn::Layer& layer, const nn::SavedInput& saved,
   AddClippedGradients(layer, saved, output_grads, *coefficients_, gradients_);
 }
 
+at::Tensor WeightGradSink::Through(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
+                                   const nn::SavedInput& saved, const at::Tensor& output_grads) {
+  Visit(layer, saved, output_grads);
+  if (!after_fused_) return layer.BackwardInput(parameters, saved, output_grads);
+  return layer.BackwardInputWithNormSq(parameters, saved, output_grads, nn::NormForm::kTiled,
+                                       /*norm_sq_B=*/at::Tensor());
+}
+
+at::Tensor WeightGradSink::ThroughRecomputable(const nn::Layer& layer,
+                                               absl::Span<const at::Tensor> parameters,
+                                               const nn::SavedInput& saved,
+                                               const at::Tensor& output_grads, Recompute) {
+  return Through(layer, parameters, saved, output_grads);
+}
+
 }  // namespace sotto::dp

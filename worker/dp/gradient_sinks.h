@@ -61,16 +61,26 @@ class NormSink final : public nn::GradientSink {
 // before the sum.
 class WeightGradSink final : public nn::GradientSink {
  public:
-  // Null coefficients: all ones.
-  WeightGradSink(const Coefficients* coefficients, absl::Span<const at::Tensor> gradients)
-      : coefficients_(coefficients), gradients_(gradients.begin(), gradients.end()) {}
+  // Null coefficients: all ones. `after_fused`: the norms were taken inside the layers' backward,
+  // and this second pass forms the same input gradients, bit for bit.
+  WeightGradSink(const Coefficients* coefficients, absl::Span<const at::Tensor> gradients,
+                 bool after_fused)
+      : coefficients_(coefficients),
+        gradients_(gradients.begin(), gradients.end()),
+        after_fused_(after_fused) {}
 
   void Visit(const nn::Layer& layer, const nn::SavedInput& saved,
              const at::Tensor& output_grads) override;
+  at::Tensor Through(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
+                     const nn::SavedInput& saved, const at::Tensor& output_grads) override;
+  at::Tensor ThroughRecomputable(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
+                                 const nn::SavedInput& saved, const at::Tensor& output_grads,
+                                 Recompute again) override;
 
  private:
   const Coefficients* const coefficients_;
   const std::vector<at::Tensor> gradients_;
+  const bool after_fused_;
 };
 
 }  // namespace sotto::dp

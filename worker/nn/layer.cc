@@ -90,7 +90,7 @@ void Layer::AddExampleNormSq(const SavedInput& saved, const at::Tensor& output_g
 at::Tensor Layer::BackwardInputWithNormSq(absl::Span<const at::Tensor> parameters,
                                           const SavedInput& saved, const at::Tensor& output_grads,
                                           NormForm form, const at::Tensor& norm_sq_B) const {
-  AddExampleNormSq(saved, output_grads, form, norm_sq_B);
+  if (norm_sq_B.defined()) AddExampleNormSq(saved, output_grads, form, norm_sq_B);
   return BackwardInput(parameters, saved, output_grads);
 }
 

@@ -92,6 +92,8 @@ class Layer {
 
   // Verbs 2 and 3 in one. A layer that overrides it works example by example, so that an example's
   // output gradients are read for both while they are in cache; the default is one after the other.
+  // An undefined `norm_sq_B` asks for the input gradient alone, with the same bits: a second pass
+  // must see the output gradients whose norms the first one took.
   virtual at::Tensor BackwardInputWithNormSq(absl::Span<const at::Tensor> parameters,
                                              const SavedInput& saved,
                                              const at::Tensor& output_grads, NormForm form,

@@ -233,13 +233,14 @@ at::Tensor InputGradsWithNormSq(const at::Tensor& input_BTI, const at::Tensor& g
   const at::Tensor grads = grads_BTO.contiguous();
   const at::Tensor input_grads = at::empty(input.sizes(), input.options());
   float* out = input_grads.data_ptr<float>();
-  double* norm_sq = norm_sq_B.data_ptr<double>();
+  double* norm_sq = norm_sq_B.defined() ? norm_sq_B.data_ptr<double>() : nullptr;
   at::parallel_for(0, input.size(0), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch;
     for (int64_t b = begin; b < end; ++b) {
       const Factors f = ExampleFactors(input, grads, b);
       InputGrads(f, weight.const_data_ptr<float>(), output_first,
                  out + b * f.tokens * f.left_width);
+      if (norm_sq == nullptr) continue;
       norm_sq[b] += NormSq(f, form, scratch);
       if (with_bias) norm_sq[b] += ColumnSumNormSq(f, scratch);
     }

@@ -26,7 +26,8 @@ void AddOuterProductNormSq(const at::Tensor& left_BTL, const at::Tensor& right_B
 
 // A linear layer's verbs 2 and 3, example by example: adds ||sum_t input_t grad_t^T||^2 to
 // norm_sq_B (and ||sum_t grad_t||^2, `with_bias`) and returns the input's gradients
-// grads_BTO weight^T. `weight` is [I, O], or [O, I] with `output_first`.
+// grads_BTO weight^T, the same bits whether or not `norm_sq_B` is
+// defined. `weight` is [I, O], or [O, I] with `output_first`.
 at::Tensor InputGradsWithNormSq(const at::Tensor& input_BTI, const at::Tensor& grads_BTO,
                                 const at::Tensor& weight, bool output_first, bool with_bias,
                                 NormForm form, const at::Tensor& norm_sq_B);
