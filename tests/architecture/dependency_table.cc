@@ -23,7 +23,7 @@ const std::vector<PackageRule>& DependencyTable() {
       {"server/scheduler",
        {"proto", "server/store/job_store.h", "server/store/job_reader.h", "server/ledger/ledger.h",
         "server/ledger/dataset_registry.h", "server/ledger/budget_refusal.h",
-        "server/launcher/launcher.h", "server/launcher/exit_record.h",
+        "server/ledger/job_charge.h", "server/launcher/launcher.h", "server/launcher/exit_record.h",
         "server/launcher/process_identity.h", "server/database/transaction.h",
         "server/database/work_queue.h", "server/accounting", "common/crypto"}},
       {"server/api",
