@@ -76,6 +76,7 @@ class WeightGradSink final : public nn::GradientSink {
   at::Tensor ThroughRecomputable(const nn::Layer& layer, absl::Span<const at::Tensor> parameters,
                                  const nn::SavedInput& saved, const at::Tensor& output_grads,
                                  Recompute again) override;
+  bool fuses(const nn::Layer&) const override { return after_fused_; }
 
  private:
   const Coefficients* const coefficients_;
