@@ -17,7 +17,7 @@ equivalence::ExampleGradient AutogradOf(const layout::ModelDescription& descript
   std::vector<at::Tensor> leaves;
   for (size_t unit = 0; unit < parameters.size(); ++unit) {
     for (size_t i = 0; i < parameters[unit].size(); ++i) {
-      leaves.push_back(parameters[unit][i].detach().to(at::kDouble).clone());
+      leaves.push_back(parameters[unit][i].detach().to(at::kDouble));
       leaves.back().set_requires_grad(true);
       named[description.units[unit].parameters[i].name] = leaves.back();
     }

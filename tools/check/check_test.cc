@@ -102,6 +102,35 @@ TEST(ModesTest, ModesAgreeUnderTheSameNoise) {
   EXPECT_GT(std::abs(silent.outcomes[0].run.FinalLoss() - last.run.FinalLoss()), 1e-5);
 }
 
+TEST(ModesTest, OtherFamiliesAgreeWithTheirOracles) {
+  v1::ModelSpec llama, encoder;
+  llama.mutable_llama()->set_vocabulary_size(31);
+  llama.mutable_llama()->set_width(16);
+  llama.mutable_llama()->set_layers(2);
+  llama.mutable_llama()->set_heads(4);
+  llama.mutable_llama()->set_key_value_heads(2);
+  llama.mutable_llama()->set_hidden_width(24);
+  llama.mutable_llama()->set_max_length(12);
+  llama.mutable_llama()->set_init_stddev(0.2);
+  encoder.mutable_encoder()->set_vocabulary_size(31);
+  encoder.mutable_encoder()->set_width(16);
+  encoder.mutable_encoder()->set_layers(2);
+  encoder.mutable_encoder()->set_heads(2);
+  encoder.mutable_encoder()->set_max_length(12);
+  encoder.mutable_encoder()->set_classes(3);
+  encoder.mutable_encoder()->set_init_stddev(0.2);
+  for (const v1::ModelSpec& model : {llama, encoder}) {
+    Preset preset{.name = "test",
+                  .settings = SmallSettings(),
+                  .modes = {{.name = "per_example"}, {.name = "no_dp"}, {.name = "flash_fuse_bk"}},
+                  .reference = "per_example"};
+    preset.settings.model = model;
+    ASSERT_OK_AND_ASSIGN(const ModeComparison comparison, Compare(preset));
+    EXPECT_THAT(comparison.Disagreeing(), IsEmpty()) << ReportText(comparison);
+    EXPECT_GT(comparison.outcomes[0].from_oracle->loss.largest, 0);
+  }
+}
+
 TEST(ModesTest, ReportHoldsEveryStepAndLayer) {
   Preset preset{.name = "test",
                 .settings = SmallSettings(),
@@ -135,6 +164,28 @@ TEST(ModesTest, ReportHoldsEveryStepAndLayer) {
   }
   ASSERT_OK_AND_ASSIGN(const std::string text, TerminalModePlots(comparison, 90));
   EXPECT_THAT(text, HasSubstr("flash"));
+}
+
+TEST(ModesTest, OneRankAndTwoAreTheSameToTheLastBit) {
+  ASSERT_OK_AND_ASSIGN(Preset preset, FindPreset("seed000"));
+  EXPECT_EQ(preset.settings.records, 64);
+  preset.settings.model = SmallSettings().model;
+  preset.settings.length = 12;
+  const std::string checkpoints = TempFolder();
+  ASSERT_OK_AND_ASSIGN(const ModeComparison comparison,
+                       CompareModes(preset, checkpoints, [](const std::string&) {}));
+  EXPECT_THAT(comparison.Disagreeing(), IsEmpty()) << ReportText(comparison);
+  ASSERT_EQ(comparison.outcomes.size(), 4);
+  EXPECT_EQ(comparison.outcomes[1].mode.Label(), "flash_fsdp@2");
+  EXPECT_EQ(comparison.outcomes[1].from_reference->loss.largest, 0);
+  // The norm is summed over the ranks, in fp64.
+  EXPECT_LT(comparison.outcomes[1].from_reference->gradient_norm.largest, 1e-14);
+  for (const ModeOutcome& outcome : comparison.outcomes) {
+    EXPECT_TRUE(std::filesystem::exists(checkpoints + "/" + outcome.mode.Label()));
+  }
+  // q = 1/4, sigma 1, 4 steps, delta 1e-5.
+  EXPECT_GT(comparison.epsilon, 1);
+  EXPECT_THAT(ReportText(comparison), HasSubstr("at delta 1e-05"));
 }
 
 TEST(ModesTest, ModesThatFailAreNamed) {

@@ -24,9 +24,6 @@
 namespace sotto::check {
 namespace {
 
-// Operations of smaller models take less time than handing them to another thread.
-constexpr int64_t kParametersForThreads = int64_t{1} << 20;
-
 double NormSq(const equivalence::UnitTensors& tensors) {
   double sum = 0;
   for (const auto& unit : tensors) {
@@ -38,7 +35,7 @@ double NormSq(const equivalence::UnitTensors& tensors) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Oracle>> Oracle::Create(const v1::JobPlan& plan) {
-  if (plan.train().parameters() < kParametersForThreads) at::set_num_threads(1);
+  at::set_num_threads(1);  // One example at a time is little work, and threads wait for each other.
   ASSIGN_OR_RETURN(layout::ModelDescription description, spec::DescribeModel(plan.spec().model()));
   RETURN_IF_ERROR(CheckHasReference(description));
   ASSIGN_OR_RETURN(std::unique_ptr<dataset::TokenFile> file,
