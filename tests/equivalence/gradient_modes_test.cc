@@ -318,6 +318,33 @@ TEST(MixedModesTest, OnePassAndTwoDoNotMix) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("given for 2 units")));
 }
 
+// A second pass forms the output gradients that the first one measured, bit for bit: book-keeping,
+// which keeps the first one's, has equal sums.
+TEST(GradientModesTest, BothPassesSeeTheSameGradients) {
+  for (const Shape& shape : {Shape{.tied = false, .examples = 4, .tokens = 161},
+                             Shape{.tied = true}, Shape{.tied = true, .head_chunk_bytes = 20000}}) {
+    const Reference& reference = ReferenceOf(shape);
+    for (const std::string mode : {"flash", "flash_fuse"}) {
+      const auto run_of = [&](const std::string& name) {
+        auto run =
+            std::make_unique<ModeRun>(reference.model,
+                                      ModeOptions{.mode = name,
+                                                  .applied_clip_norm = reference.MedianNorm(),
+                                                  .model = ModelOptionsOf(shape)},
+                                      shape.examples);
+        run->Run(reference.batch);
+        return run;
+      };
+      const auto two_passes = run_of(mode);
+      const auto one_pass = run_of(mode + "_bk");
+      for (size_t unit = 0; unit < two_passes->flat_gradients().size(); ++unit) {
+        EXPECT_TRUE(at::equal(two_passes->flat_gradients()[unit], one_pass->flat_gradients()[unit]))
+            << mode << ", unit " << unit;
+      }
+    }
+  }
+}
+
 TEST(GradientModesTest, NoDpIsTheSumOfUnclippedGradients) {
   for (bool tied : {false, true}) {
     const Reference& reference = ReferenceOf({.tied = tied});
