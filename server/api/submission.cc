@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file.h"
 #include "common/spec/device_profile_message.h"
+#include "common/spec/hugging_face_model.h"
 #include "common/spec/model_layout.h"
 #include "common/spec/violation.h"
 #include "server/api/dataset_facts.h"
@@ -61,7 +62,8 @@ absl::StatusOr<v1::SubmitJobResponse> Submission::Run(const v1::SubmitJobRequest
   return Admit(plan, request);
 }
 
-absl::StatusOr<v1::JobPlan> Submission::MakePlan(const v1::JobSpec& spec, bool steward) {
+absl::StatusOr<v1::JobPlan> Submission::MakePlan(v1::JobSpec spec, bool steward) {
+  const absl::Status completed = spec::CompleteModel(*spec.mutable_model());
   v1::DatasetFacts facts;
   absl::Status unknown;
   if (!spec.data().dataset().empty()) {  // Else planning lists it with the other broken rules.
@@ -83,9 +85,17 @@ absl::StatusOr<v1::JobPlan> Submission::MakePlan(const v1::JobSpec& spec, bool s
   }
   absl::StatusOr<v1::JobPlan> plan = planning::Plan(spec, facts, host, {.data_steward = steward});
   if (plan.ok()) return plan;
+  std::vector<spec::Violation> violations = spec::ViolationsOf(plan.status());
+  if (violations.empty()) return plan.status();
   // The whole list of broken rules, unless the dataset is all that is wrong.
-  if (!unknown.ok() && spec::ViolationsOf(plan.status()).size() == 1) return unknown;
-  return WithBadRequest(plan.status());
+  if (!unknown.ok() && violations.size() == 1) return unknown;
+  if (!completed.ok()) {  // That no family is named is only its echo.
+    for (spec::Violation& violation : violations) {
+      if (violation.field != "model") continue;
+      violation = {"model.hugging_face_directory", std::string(completed.message()), ""};
+    }
+  }
+  return WithBadRequest(spec::ViolationsError(violations));
 }
 
 absl::Status Submission::CheckEvaluationFile(const v1::JobPlan& plan) {

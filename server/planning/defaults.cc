@@ -41,6 +41,7 @@ void SetModel(v1::ModelSpec& model) {
     SOTTO_PLAIN_DEFAULT(llama, rms_norm_epsilon, 1e-5);
     SOTTO_PLAIN_DEFAULT(llama, rotary_base, 10000);
     SOTTO_PLAIN_DEFAULT(llama, init_stddev, 0.02);
+    SOTTO_PLAIN_DEFAULT(llama, activation, v1::SILU);
   }
   if (model.has_encoder()) {
     v1::EncoderSpec& encoder = *model.mutable_encoder();

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
@@ -104,7 +105,9 @@ void AddPrivacyNotes(v1::JobPlan& plan) {
 void AddModeNotes(const HostFacts& host, v1::JobPlan& plan) {
   const v1::ShardingPlan& sharding = plan.sharding();
   int own_gradients = 0;
-  for (const v1::LayerPlan& layer : sharding.layers()) own_gradients += !layer.note().empty();
+  for (const v1::LayerPlan& layer : sharding.layers()) {
+    own_gradients += absl::StartsWith(layer.note(), "no fast norm rule");
+  }
   if (own_gradients > 0) {
     plan.add_notes(absl::StrCat(own_gradients,
                                 " layers have no fast norm rule: their examples' gradients are "

@@ -51,6 +51,20 @@ layout::Strategy StrategyOf(v1::Strategy strategy) {
   return layout::FindStrategy(v1::Strategy_Name(strategy)).value_or(layout::Strategy::kFullShard);
 }
 
+// What a reader would not expect of the layer under this mode.
+const char* NoteOf(const layout::LayerDescription& layer, const layout::UnitMode& mode) {
+  if (mode.norm != layout::Norm::kNone && !layout::HasNormRule(layer.kind)) {
+    return "no fast norm rule: own gradient";
+  }
+  const bool head = layer.kind == layout::LayerKind::kTiedEmbedding ||
+                    (layer.kind == layout::LayerKind::kLinear && layer.in_last_stage &&
+                     !layer.one_row_per_example);
+  if (head && mode.kept == layout::Kept::kOutputGrads) {
+    return "output gradients formed again from the weights: [B, T, V] is never held";
+  }
+  return "";
+}
+
 class Placement {
  public:
   static absl::StatusOr<Placement> Create(const v1::JobSpec& spec, const HostFacts& host) {
@@ -211,9 +225,7 @@ class Placement {
         if (i < choice.layer_seconds.size() && j < choice.layer_seconds[i].size()) {
           layer.set_predicted_seconds(choice.layer_seconds[i][j]);
         }
-        if (mode.norm != layout::Norm::kNone && !layout::HasNormRule(description.kind)) {
-          layer.set_note("no fast norm rule: own gradient");
-        }
+        layer.set_note(NoteOf(description, mode));
       }
     }
   }
