@@ -204,8 +204,8 @@ std::string DumbSeries(const ModeComparison& comparison, int columns, const std:
   std::string script = absl::StrFormat("set terminal dumb noenhanced size %d,16\n", columns);
   absl::StrAppend(&script, DataBlocks(curves, value));
   absl::StrAppendFormat(&script,
-                        "set title %s\nset tics nomirror\nset border 3\nset key right "
-                        "top\nset format y '%%.4g'\n",
+                        "set title %s\nset tics nomirror\nset border 3\nset key outside top "
+                        "center horizontal\nset format y '%%.4g'\n",
                         GnuplotQuoted(title));
   std::vector<std::string> parts;
   constexpr const char* kMarks[] = {"*", "o"};

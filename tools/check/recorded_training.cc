@@ -44,6 +44,8 @@ v1::JobSpec SpecOf(const RunSettings& settings, const ModeChoice& mode) {
     train.mutable_optimizer()->mutable_sgd();
   }
   train.mutable_learning_rate()->set_peak(settings.learning_rate);
+  spec.mutable_checkpoint()->set_every_steps(settings.steps);
+  spec.mutable_checkpoint()->set_keep(1);
   spec.mutable_workers()->set_count(settings.world_size);
   spec.mutable_workers()->set_strategy(settings.strategy);
   spec.mutable_gradient()->set_mode(mode.name);
