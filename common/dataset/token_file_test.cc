@@ -180,6 +180,30 @@ TEST(TokenFileTest, ChangedContentIsNotTheRegisteredFile) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("declared")));
 }
 
+TEST(TokenFileTest, LabelsFollowTheirRecords) {
+  const std::string path = TestPath("labels");
+  ASSERT_OK_AND_ASSIGN(TokenFileWriter writer,
+                       TokenFileWriter::Create(path, {.max_length = 4, .classes = 3}));
+  ASSERT_OK(writer.Add({1, 2}, {}, /*label=*/2));
+  ASSERT_OK(writer.Add({3}, {}, /*label=*/0));
+  EXPECT_THAT(writer.Add({4}, {}, /*label=*/3),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("labels")));
+  EXPECT_THAT(writer.Add({4}, {}), StatusIs(absl::StatusCode::kInvalidArgument));
+  ASSERT_OK(writer.Finish());
+  ASSERT_OK_AND_ASSIGN(auto file, TokenFile::Open(path));
+  EXPECT_EQ(file->header().classes, 3);
+  EXPECT_EQ(file->Label(0), 2);
+  EXPECT_EQ(file->Label(1), 0);
+  EXPECT_OK(file->Validate(TokenFile::Audience::kWorker));
+
+  std::string bytes = *ReadFile(path);
+  bytes.back() = 1;  // the last label's highest byte
+  ASSERT_OK(AtomicWriteFile(path, bytes));
+  ASSERT_OK_AND_ASSIGN(file, TokenFile::Open(path));
+  EXPECT_THAT(file->Validate(TokenFile::Audience::kSteward),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("record 1")));
+}
+
 TEST(TokenFileWriterTest, BadRecordsAreRefused) {
   TokenFileWriter::Options options;
   options.max_length = 4;
