@@ -122,7 +122,7 @@ void AddTraining(std::string& text, const v1::JobPlan& plan) {
       text, "checkpoint every",
       absl::StrCat(train.checkpoint_every_steps(), " steps, ", train.checkpoint_keep(), " kept"));
   AddFact(text, "estimated time",
-          train.estimated_seconds() > 0 ? absl::StrFormat("%.0f s", train.estimated_seconds())
+          train.estimated_seconds() > 0 ? absl::StrFormat("%.2g s", train.estimated_seconds())
                                         : "unknown: no profile of the device yet");
   if (train.optimizer_floor() > 0) {
     AddFact(text, "second moment's floor", absl::StrFormat("%.4g", train.optimizer_floor()));

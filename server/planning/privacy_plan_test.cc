@@ -247,6 +247,15 @@ TEST(NoiseSchedulePlanTest, EachSegmentHasItsOwnCharge) {
   }
 }
 
+TEST(NoiseSchedulePlanTest, TheCrashReserveIsRoundedOnceHoweverManySegmentsThereAre) {
+  v1::JobSpec spec = MakeDemoSpec();
+  spec.mutable_privacy()->mutable_noise_schedule()->mutable_linear()->set_final_fraction(0.5);
+  spec.mutable_privacy()->set_crash_reserve(0.01);
+  const v1::PrivacyPlan privacy = MakePlan(spec, MakeDemoDataset()).privacy();
+  ASSERT_EQ(privacy.segments_size(), 32);
+  EXPECT_EQ(privacy.charged_steps(), 303);
+}
+
 TEST(NoiseSchedulePlanTest, ShuffledSegmentsKeepToEpochs) {
   v1::JobSpec spec = ShuffledSpec();
   spec.mutable_privacy()->mutable_noise_schedule()->mutable_cosine()->set_final_fraction(2);

@@ -98,6 +98,8 @@ absl::Status SplitNoise(const v1::MetricsPrivacySpec& metrics, v1::PrivacyPlan& 
 // Every multiplier follows the schedule's factor, so that s_eff does too.
 void AddSegments(const std::vector<SchedulePiece>& pieces, double crash_reserve,
                  v1::PrivacyPlan& plan) {
+  // The reserve is a share of all compositions: rounded up once, not in every segment.
+  int64_t planned = 0;
   int64_t charged = 0;
   for (const SchedulePiece& piece : pieces) {
     v1::NoiseSegment& segment = *plan.add_segments();
@@ -108,7 +110,8 @@ void AddSegments(const std::vector<SchedulePiece>& pieces, double crash_reserve,
     segment.set_gradient_noise_multiplier(factor * plan.gradient_noise_multiplier());
     segment.set_loss_noise_multiplier(factor * plan.loss_noise_multiplier());
     segment.set_clip_fraction_noise_multiplier(factor * plan.clip_fraction_noise_multiplier());
-    segment.set_charged_steps(WithReserve(piece.noise.compositions, crash_reserve));
+    planned += piece.noise.compositions;
+    segment.set_charged_steps(WithReserve(planned, crash_reserve) - charged);
     charged += segment.charged_steps();
   }
   plan.set_charged_steps(charged);
