@@ -8,7 +8,7 @@
 namespace sotto::nn {
 namespace {
 
-// Added to the scores of masked keys: finite, so that an example without any key stays finite.
+// Added to the scores of masked keys.
 constexpr double kMasked = -1e30;
 
 at::Tensor Heads(const at::Tensor& values, int64_t heads, int64_t head_width) {
@@ -61,7 +61,9 @@ at::Tensor GroupedAttention::Forward(const at::Tensor& queries, const at::Tensor
   saved->bias = at::Tensor();
   c10::optional<at::Tensor> bias;
   if (context.key_mask_BT.defined()) {
-    saved->bias = context.key_mask_BT.eq(0)
+    const at::Tensor is_masked = context.key_mask_BT.eq(0);
+    const at::Tensor has_key = is_masked.logical_not().any(1, /*keepdim=*/true);
+    saved->bias = is_masked.logical_and(has_key)
                       .to(queries.scalar_type())
                       .mul(kMasked)
                       .view({queries.size(0), 1, 1, queries.size(1)});

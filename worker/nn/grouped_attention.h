@@ -24,7 +24,7 @@ class GroupedAttention {
   struct Context {
     const RotaryTable* rotary = nullptr;  // turns queries and keys; null: not at all
     // [B, T] float32: 1 where a key may be attended to, 0 at padding. Undefined: every key. An
-    // example without any key attends to all alike.
+    // example without any key is not masked at all.
     at::Tensor key_mask_BT;
   };
   struct Saved {
