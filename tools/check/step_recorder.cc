@@ -153,7 +153,7 @@ absl::StatusOr<std::vector<std::vector<double>>> StepRecorder::GradientNorms(int
   std::vector<double> norm_sq;  // canonical order
   for (int unit = 0; unit < layout.num_units(); ++unit) {
     const layout::UnitLayout& own = layout.unit(unit);
-    const layout::Interval shard = layout.Shard(unit, communicator.rank() % layout.world_size());
+    const layout::Interval shard = layout.Shard(unit, parameters_->shard_rank());
     const float* values = parameters_->GradientShard(unit).const_data_ptr<float>();
     const std::vector<float> noise =
         StepNoise(plan_, step, own.canonical_base + shard.begin, shard.size());
