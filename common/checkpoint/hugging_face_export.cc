@@ -25,6 +25,19 @@ std::string HuggingFaceName(const std::string& name) {
   return name == "lm_head.weight" ? name : absl::StrCat("transformer.", name);
 }
 
+const char* ActivationName(v1::Activation activation) {
+  switch (activation) {
+    case v1::GELU:
+      return "gelu";
+    case v1::RELU:
+      return "relu";
+    case v1::SILU:
+      return "silu";
+    default:
+      return "gelu_new";
+  }
+}
+
 absl::Status MakeEmptyFolder(const std::string& directory) {
   std::error_code error;
   std::filesystem::create_directories(directory, error);
@@ -60,11 +73,15 @@ absl::StatusOr<std::string> HuggingFaceConfig(const v1::ModelSpec& model) {
   if (!model.has_gpt2()) {
     return absl::InvalidArgumentError("only gpt2 models have a Hugging Face form");
   }
+  if (model.adaptation().has_lora()) {
+    return absl::InvalidArgumentError(
+        "a model with low-rank adapters has no Hugging Face form: they are not merged");
+  }
   const v1::Gpt2Spec& gpt2 = model.gpt2();
   nlohmann::ordered_json config = {
       {"model_type", "gpt2"},
       {"architectures", {"GPT2LMHeadModel"}},
-      {"activation_function", "gelu_new"},
+      {"activation_function", ActivationName(gpt2.activation())},
       {"vocab_size", gpt2.vocabulary_size()},
       {"n_embd", gpt2.width()},
       {"n_layer", gpt2.layers()},
@@ -73,11 +90,14 @@ absl::StatusOr<std::string> HuggingFaceConfig(const v1::ModelSpec& model) {
       {"layer_norm_epsilon", gpt2.layer_norm_epsilon() == 0 ? 1e-5 : gpt2.layer_norm_epsilon()},
       {"initializer_range", gpt2.init_stddev() == 0 ? 0.02 : gpt2.init_stddev()},
       {"tie_word_embeddings", !gpt2.untied_head()},
+      {"scale_attn_weights", !gpt2.unscaled_attention()},
+      {"scale_attn_by_inverse_layer_idx", gpt2.scale_attention_by_layer()},
       {"attn_pdrop", 0.0},
       {"embd_pdrop", 0.0},
       {"resid_pdrop", 0.0},
       {"dtype", "float32"},
   };
+  if (gpt2.hidden_width() > 0) config["n_inner"] = gpt2.hidden_width();
   if (gpt2.vocabulary_size() == kByteVocabulary) {
     config["bos_token_id"] = kEndOfRecord;
     config["eos_token_id"] = kEndOfRecord;
