@@ -16,6 +16,10 @@ constexpr int64_t kRuntimeBytes = int64_t{269} << 19;
 // Of everything but the baseline: what the allocator loses to fragmentation (measured).
 constexpr double kFragmentation = 0.04;
 
+// T x T values per example that norms from inputs and output gradients need besides (measured at
+// 510 tokens).
+constexpr double kNormScratch = 1.5;
+
 // fp32 values of a micro-batch of the longest length.
 class MicroBatchElements {
  public:
@@ -57,6 +61,9 @@ class MicroBatchElements {
       }
     }
     if (options_.mode.norm == Norm::kNone) norms = 0;
+    if (options_.mode.norm == Norm::kGram || options_.mode.norm == Norm::kTiled) {
+      norms += Of(0, 0, kNormScratch);
+    }
     return static_cast<int64_t>(std::max(largest, held) + norms);
   }
 
