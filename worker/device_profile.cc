@@ -27,8 +27,8 @@ constexpr int64_t kElements = kInputs * kOutputs;
 constexpr int64_t kInnerSizes[] = {16, 64, 128, 256, 512};
 constexpr int64_t kGramTokens = 128;
 constexpr int64_t kLongInner = 2048;
-// Beyond caches: 64 MiB.
-constexpr int64_t kStreamedElements = int64_t{1} << 24;
+// Beyond what one process gets of caches: 32 MiB.
+constexpr int64_t kStreamedElements = int64_t{1} << 23;
 constexpr int64_t kFoldedRows = 16;
 constexpr int64_t kNormals = int64_t{1} << 18;
 constexpr int64_t kGrain = int64_t{1} << 14;
