@@ -5,6 +5,8 @@ binary=$1 case=$2 words=$3
 report=$TEST_TMPDIR/report.xml
 output=$TEST_TMPDIR/output.txt
 
+[ -n "$words" ] || { echo "the words of $case's failure are missing"; exit 1; }
+
 # An exception ends the process like any other crash.
 "$binary" --gtest_filter="$case" --gtest_catch_exceptions=0 --gtest_output="xml:$report" >"$output" 2>&1
 code=$?

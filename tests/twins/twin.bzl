@@ -14,6 +14,7 @@ def twin_cases(name, srcs, deps):
         name = name,
         testonly = True,
         srcs = srcs,
+        visibility = ["//tests/twins:__subpackages__"],
         alwayslink = True,
         deps = deps + ["@gtest"],
     )
@@ -55,7 +56,7 @@ def twin_test(name, source, cases, case, says, size = "small", copts = [], gtest
     native.sh_test(
         name = name,
         size = size,
-        srcs = ["run_twin.sh"],
+        srcs = ["//tests/twins:run_twin.sh"],
         args = ["$(location :%s_binary)" % name, case, "'%s'" % says],
         data = [":%s_binary" % name],
     )
