@@ -46,7 +46,8 @@ struct UnitMode {
   friend bool operator==(const UnitMode&, const UnitMode&) = default;
 };
 
-// A mode for each layer, by unit and by layer as in UnitDescription::layers. Empty: one mode for all.
+// A mode for each layer, by unit and by layer as in UnitDescription::layers. Empty: one mode for
+// all.
 using LayerModes = std::vector<std::vector<UnitMode>>;
 
 struct NamedMode {
