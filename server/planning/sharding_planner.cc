@@ -51,8 +51,11 @@ layout::Strategy StrategyOf(v1::Strategy strategy) {
   return layout::FindStrategy(v1::Strategy_Name(strategy)).value_or(layout::Strategy::kFullShard);
 }
 
-// What a reader would not expect of the layer under this mode.
-const char* NoteOf(const layout::LayerDescription& layer, const layout::UnitMode& mode) {
+// What a reader would not expect of the layer of this unit under this mode.
+const char* NoteOf(const layout::UnitDescription& unit, const layout::LayerDescription& layer,
+                   const layout::UnitMode& mode) {
+  const auto is_frozen = [&](int parameter) { return !unit.parameters[parameter].trainable; };
+  if (std::all_of(layer.parameters.begin(), layer.parameters.end(), is_frozen)) return "frozen";
   if (mode.norm != layout::Norm::kNone && !layout::HasNormRule(layer.kind)) {
     return "no fast norm rule: own gradient";
   }
@@ -225,7 +228,7 @@ class Placement {
         if (i < choice.layer_seconds.size() && j < choice.layer_seconds[i].size()) {
           layer.set_predicted_seconds(choice.layer_seconds[i][j]);
         }
-        layer.set_note(NoteOf(description, mode));
+        layer.set_note(NoteOf(model_.units[i], description, mode));
       }
     }
   }
