@@ -43,7 +43,7 @@ class MicroBatchElements {
   // last stage to the first. A stage's temporaries end with it; output gradients that it holds stay
   // to the end of the pass. Slabs of examples' gradients are there from the second micro-batch on.
   int64_t HeldAndWorkspace() const {
-    const bool sums_in_backward = !IsOnePass(options_.mode.kept);
+    const bool scales_in_backward = options_.mode.kept == Kept::kActivations;
     double largest = 0;
     double held = Slabs();
     double norms = 0;
@@ -53,7 +53,7 @@ class MicroBatchElements {
       held += OutputGradsOfStage(stage);
       double workspace = Of(footprint.workspace_per_example, footprint.workspace_per_token,
                             footprint.workspace_per_token_sq);
-      if (sums_in_backward) workspace += Of(0, footprint.weight_grad_per_token, 0);
+      if (scales_in_backward) workspace += Of(0, footprint.weight_grad_per_token, 0);
       largest = std::max(largest, held + second_pass + workspace);
       norms += Of(0, 0, footprint.norms_per_token_sq);
       if (options_.mode.kept == Kept::kActivations) {
@@ -64,7 +64,7 @@ class MicroBatchElements {
     if (options_.mode.norm == Norm::kGram || options_.mode.norm == Norm::kTiled) {
       norms += Of(0, 0, kNormScratch);
     }
-    return static_cast<int64_t>(std::max(largest, held) + norms + LargestExampleGradient());
+    return static_cast<int64_t>(std::max(largest, held) + norms + LargestGradient());
   }
 
   // What is held from the backward pass to the weight gradients, or to deferred norms.
@@ -95,13 +95,15 @@ class MicroBatchElements {
     return examples_ * sum;
   }
 
-  // What is beside the slabs while one is filled.
-  double LargestExampleGradient() const {
+  // What is beside the slabs while one is filled, and without clipping beside the gradient slots.
+  double LargestGradient() const {
     double largest = 0;
     for (int unit = 0; unit < layout_.num_units(); ++unit) {
       const std::vector<LayerDescription>& layers = model_.units[unit].layers;
       for (size_t i = 0; i < layers.size(); ++i) {
-        if (ModeOf(unit, i).kept != Kept::kExampleGrads || IsLookup(layers[i])) continue;
+        const Kept kept = ModeOf(unit, i).kept;
+        if (kept != Kept::kExampleGrads && kept != Kept::kNothing) continue;
+        if (IsLookup(layers[i])) continue;
         largest = std::max(largest, TrainableElements(unit, layers[i]));
       }
     }
