@@ -149,6 +149,23 @@ TEST_F(SegmentChargesTest, WhoClaimsThatAnEpochIsPaidIsFoundOut) {
   EXPECT_THAT(Verify(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("committed segments")));
 }
 
+TEST_F(SegmentChargesTest, AccountsOfBeforeThereWereSegmentsGoOn) {
+  ASSERT_OK(Reserve(MakeRequest("job-1", "d", 60, cheap_)));
+  ASSERT_OK(StartAttempt("job-1", 1));
+  ASSERT_OK(Grant("job-1", 1, 0, 20));
+  v1::LedgerEntry charge;  // as it was stored then: without the steps
+  charge.mutable_step_charge()->Assign(cheap_.units.begin(), cheap_.units.end());
+  ASSERT_OK(Write([&](Transaction& transaction) {
+    return transaction.Execute(
+        "UPDATE accounts SET charge = ?1, committed_by_segment = '', run_end = 0",
+        {database::Blob{charge.SerializeAsString()}});
+  }));
+  EXPECT_OK(Verify());
+  EXPECT_THAT(Grant("job-1", 1, 20, 100), IsOkAndHolds(GrantedSteps{20, 60}));
+  EXPECT_THAT(Committed(), ElementsAre(60));
+  EXPECT_OK(Verify());
+}
+
 TEST_F(SegmentChargesTest, SegmentsMustBeWholeAndAlike) {
   EXPECT_THAT(Open({0, 10}, 1, {cheap_}, {5, 5}), StatusIs(absl::StatusCode::kInvalidArgument));
   accounting::StepCharge cut = cheap_;
