@@ -158,6 +158,40 @@ TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {
   EXPECT_EQ(table.ToString(), "A    LONG\nxyz  1\n");
 }
 
+TEST(PlanTextTest, SaysHowBatchesAreDrawnWhatEachSegmentAddsAndWhatLayersDo) {
+  v1::JobPlan plan;
+  v1::PrivacyPlan& privacy = *plan.mutable_privacy();
+  privacy.set_adjacency("replace_one");
+  privacy.set_sensitivity_factor(2);
+  privacy.set_planned_steps(61);
+  privacy.set_charged_steps(8);
+  privacy.mutable_sampler()->set_kind(v1::SamplerPlan::SHUFFLED);
+  privacy.mutable_sampler()->set_batch_places(512);
+  privacy.mutable_sampler()->set_steps_per_epoch(10);
+  privacy.mutable_clipping()->set_rule(v1::ClippingPlan::PER_UNIT);
+  privacy.mutable_clipping()->add_unit_thresholds(0.5);
+  privacy.add_segments()->set_noise_multiplier(2);
+  v1::NoiseSegment& later = *privacy.add_segments();
+  later.set_first_step(30);
+  later.set_noise_multiplier(1.25);
+  for (const char* name : {"h.0.c_fc", "h.1.c_fc"}) {
+    v1::LayerPlan& layer = *plan.mutable_sharding()->add_layers();
+    layer.set_name(name);
+    layer.set_kind("linear");
+    layer.mutable_mode()->set_norm(v1::UnitMode::TILED);
+    layer.mutable_mode()->set_kept(v1::UnitMode::OUTPUT_GRADS);
+    layer.set_predicted_seconds(0.001);
+  }
+  plan.mutable_sharding()->mutable_layers(1)->set_note("frozen");
+  const std::string text = PlanText(plan);
+  for (const char* part :
+       {"512 places a batch, 10 steps an epoch", "replace_one: an example moves the sum by 2 clip",
+        "per unit, at 0.5", "sigma from step 30", "1.25", "for 8 epochs, 1 of them a reserve",
+        "linear: tiled output_grads, 1 ms", "linear: tiled output_grads (frozen)"}) {
+    EXPECT_THAT(text, HasSubstr(part));
+  }
+}
+
 TEST(PlanTextTest, SaysWhatIsChargedAndPromised) {
   v1::JobPlan plan;
   plan.mutable_privacy()->set_epsilon(2.5);
