@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "tests/integration/cli/cli_process.h"
 #include "tests/integration/cli/cli_watch.h"
+#include "tests/integration/testing/leftovers.h"
 #include "tests/integration/testing/service_fixture.h"
 
 namespace sotto::integration {
@@ -144,7 +145,9 @@ TEST_F(StoryTest, AClientThatIsKilledTakesItsCoordinatorAlong) {
   }  // Killed: nothing of the client runs any more.
   const UniqueFd lock(open((state_dir_ + "/lock").c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_TRUE(lock.is_valid());
-  EXPECT_EQ(flock(lock.get(), LOCK_EX), 0) << "waits until the coordinator has ended";
+  EXPECT_EQ(flock(lock.get(), LOCK_EX), 0) << "waits until the coordinator gives its state up";
+  for (const pid_t pid : ProcessesWith(state_dir_))
+    EXPECT_TRUE(AwaitEnd(pid));  // Its last moments.
   EXPECT_FALSE(std::filesystem::exists(state_dir_ + "/address"));
 }
 

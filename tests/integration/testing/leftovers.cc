@@ -1,5 +1,7 @@
 #include "tests/integration/testing/leftovers.h"
 
+#include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/fd.h"
 #include "common/base/files.h"
 
 namespace sotto::integration {
@@ -31,6 +34,14 @@ std::vector<pid_t> ProcessesWith(const std::string& text) {
     if (absl::StrContains(CommandLine(pid), text)) found.push_back(pid);
   }
   return found;
+}
+
+bool AwaitEnd(pid_t pid) {
+  constexpr int kPatienceMs = 60000;
+  const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!process.is_valid()) return true;  // It ended already.
+  pollfd ended = {.fd = process.get(), .events = POLLIN, .revents = 0};
+  return poll(&ended, 1, kPatienceMs) == 1;
 }
 
 pid_t FindWorker(const std::string& state_dir, const std::string& job, int rank) {

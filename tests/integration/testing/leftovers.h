@@ -12,6 +12,9 @@ namespace sotto::integration {
 // Processes whose command line holds `text` (a state directory), without this one.
 std::vector<pid_t> ProcessesWith(const std::string& text);
 
+// Waits until the process has ended; false: not within a minute.
+bool AwaitEnd(pid_t pid);
+
 // The worker of (job, rank) among those of `state_dir`; -1: none. Newest first, when an older
 // attempt's is still ending.
 pid_t FindWorker(const std::string& state_dir, const std::string& job, int rank);
