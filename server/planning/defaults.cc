@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/planning/model_facts.h"
+#include "server/planning/value_checks.h"
 
 namespace sotto::planning {
 namespace {
@@ -73,7 +74,7 @@ void SetSampler(const v1::DatasetFacts& dataset, v1::JobSpec& spec) {
 }
 
 // Before the clip norm's own default: thresholds of units say what it is.
-void SetClipping(v1::PrivacySpec& privacy) {
+void SetClipping(bool uses_clip_norm, v1::PrivacySpec& privacy) {
   v1::ClippingSpec& clipping = *privacy.mutable_clipping();
   if (clipping.kind_case() == v1::ClippingSpec::KIND_NOT_SET) clipping.mutable_flat();
   if (clipping.per_unit().thresholds_size() > 0) {
@@ -81,20 +82,20 @@ void SetClipping(v1::PrivacySpec& privacy) {
     for (double threshold : clipping.per_unit().thresholds()) square_sum += threshold * threshold;
     SOTTO_DEFAULT(privacy, clip_norm, std::sqrt(square_sum));
   }
-  SOTTO_DEFAULT(privacy, clip_norm, 1);
+  if (uses_clip_norm) SOTTO_DEFAULT(privacy, clip_norm, 1);
   if (clipping.has_automatic()) SOTTO_DEFAULT(*clipping.mutable_automatic(), gamma, 0.01);
   if (!clipping.has_adaptive()) return;
   constexpr double kRange = 1000;
   v1::AdaptiveClipping& adaptive = *clipping.mutable_adaptive();
   SOTTO_DEFAULT(adaptive, target_quantile, 0.5);
   SOTTO_DEFAULT(adaptive, learning_rate, 0.2);
-  SOTTO_DEFAULT(adaptive, minimum, privacy.clip_norm() / kRange);
-  SOTTO_DEFAULT(adaptive, maximum, privacy.clip_norm() * kRange);
+  SOTTO_DEFAULT(adaptive, minimum, std::max(kLeastClipNorm, privacy.clip_norm() / kRange));
+  SOTTO_DEFAULT(adaptive, maximum, std::min(kLargestClipNorm, privacy.clip_norm() * kRange));
 }
 
 void SetPrivacy(const v1::DatasetFacts& dataset, v1::JobSpec& spec) {
   v1::PrivacySpec& privacy = *spec.mutable_privacy();
-  SetClipping(privacy);
+  SetClipping(UsesClipNorm(spec), privacy);
   for (v1::ScheduleSpec* schedule :
        {privacy.mutable_clip_schedule(), privacy.mutable_noise_schedule()}) {
     if (schedule->kind_case() == v1::ScheduleSpec::KIND_NOT_SET) schedule->mutable_constant();

@@ -1,5 +1,8 @@
 #include "server/planning/model_facts.h"
 
+#include <optional>
+
+#include "common/layout/gradient_mode.h"
 #include "server/accounting/adjacency.h"
 
 namespace sotto::planning {
@@ -25,6 +28,12 @@ int32_t VocabularyOf(const v1::ModelSpec& model) {
 
 int32_t OutputsOf(const v1::ModelSpec& model) {
   return model.has_encoder() ? model.encoder().classes() : VocabularyOf(model);
+}
+
+bool UsesClipNorm(const v1::JobSpec& spec) {
+  const std::optional<layout::UnitMode> mode = layout::FindMode(spec.gradient().mode());
+  return !mode.has_value() || mode->norm != layout::Norm::kNone ||
+         spec.privacy().fixed_noise_multiplier() > 0;
 }
 
 std::string AdjacencyOf(const v1::DatasetFacts& dataset) {

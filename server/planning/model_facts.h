@@ -1,4 +1,4 @@
-// What other rules need to know of the model and the dataset, whatever the family.
+// What other rules need to know of the model, the mode and the dataset, whatever the family.
 #ifndef SOTTO_SERVER_PLANNING_MODEL_FACTS_H_
 #define SOTTO_SERVER_PLANNING_MODEL_FACTS_H_
 
@@ -18,6 +18,9 @@ int32_t MaxLengthOf(const v1::ModelSpec& model);
 int32_t VocabularyOf(const v1::ModelSpec& model);
 // What the loss is taken over: the vocabulary, or an encoder's classes.
 int32_t OutputsOf(const v1::ModelSpec& model);
+
+// Does anything scale with the clip norm? In a mode that does not clip only noise does.
+bool UsesClipNorm(const v1::JobSpec& spec);
 
 // The dataset's adjacency; of data without a budget add_or_remove_one.
 std::string AdjacencyOf(const v1::DatasetFacts& dataset);

@@ -97,8 +97,28 @@ INSTANTIATE_TEST_SUITE_P(
                    "privacy.clipping.per_unit.thresholds[1]", "positive"},
         OptionRule{"TooFewThresholds", PRIVACY("clipping: {per_unit: {thresholds: [3, 4]}}"),
                    "privacy.clipping.per_unit.thresholds", "each of the 3 units"},
-        OptionRule{"Gamma", PRIVACY("clipping: {automatic: {gamma: 0}}"),
-                   "privacy.clipping.automatic.gamma", "positive"},
+        OptionRule{"TinyThresholds",
+                   PRIVACY("clipping: {per_unit: {thresholds: [1e-13, 1e-13, 1e-13]}}"),
+                   "privacy.clipping.per_unit.thresholds", "norm in [1e-12, 1e12]"},
+        OptionRule{"TinyClipNorm", PRIVACY("clip_norm: 9e-13"), "privacy.clip_norm",
+                   "in [1e-12, 1e12]"},
+        OptionRule{"HugeClipNorm", PRIVACY("clip_norm: 1.1e12"), "privacy.clip_norm",
+                   "in [1e-12, 1e12]"},
+        OptionRule{"SmallestClipNorm", PRIVACY("clip_norm: 1e-12"), "", ""},
+        OptionRule{"LargestClipNorm", PRIVACY("clip_norm: 1e12"), "", ""},
+        OptionRule{"ClipNormThatFallsTooFar",
+                   PRIVACY("clip_norm: 1e-9, clip_schedule: {cosine: {final_fraction: 1e-5}}"),
+                   "privacy.clip_schedule", "in [1e-12, 1e12] up to the last step"},
+        OptionRule{"ClipNormThatRisesTooFar",
+                   PRIVACY("clip_norm: 1e9, clip_schedule: {step: {every_steps: 50, factor: 10}}"),
+                   "privacy.clip_schedule", "in [1e-12, 1e12] up to the last step"},
+        OptionRule{"TinyAdaptiveMinimum", PRIVACY("clipping: {adaptive: {minimum: 1e-13}}"),
+                   "privacy.clipping.adaptive.minimum", "in [1e-12, 1e12]"},
+        OptionRule{"HugeAdaptiveMaximum", PRIVACY("clipping: {adaptive: {maximum: 1e308}}"),
+                   "privacy.clipping.adaptive.maximum", "in [1e-12, 1e12]"},
+        OptionRule{"Gamma", PRIVACY("clipping: {automatic: {gamma: 9e-10}}"),
+                   "privacy.clipping.automatic.gamma", "at least 1e-9"},
+        OptionRule{"SmallestGamma", PRIVACY("clipping: {automatic: {gamma: 1e-9}}"), "", ""},
         OptionRule{"Quantile", PRIVACY("clipping: {adaptive: {target_quantile: 1}}"),
                    "privacy.clipping.adaptive.target_quantile", "(0, 1)"},
         OptionRule{"QuantileRate", PRIVACY("clipping: {adaptive: {learning_rate: -1}}"),
@@ -127,6 +147,31 @@ INSTANTIATE_TEST_SUITE_P(
                    "privacy.noise_schedule.step.every_steps", "at most 255 times"},
         OptionRule{"ClipSchedule",
                    PRIVACY("clip_schedule: {step: {every_steps: 1, factor: 0.999}}"), "", ""}),
+    [](const auto& info) { return info.param.name; });
+
+// train.steps is left out: how far a schedule gets is known once the steps are.
+#define SOLVED(x)                                                    \
+  "train: {expected_batch_size: 512, learning_rate: {peak: 1e-3}}\n" \
+  "privacy: {epsilon: 3, noise_multiplier: 4, " x "}\n"
+
+INSTANTIATE_TEST_SUITE_P(
+    SolvedSteps, OptionRuleTest,
+    ::testing::Values(
+        OptionRule{"NoiseThatVanishes",  // ends before it does
+                   SOLVED("noise_schedule: {step: {every_steps: 100, factor: 1e-9}}"), "", ""},
+        OptionRule{"NoiseThatGrows", SOLVED("noise_schedule: {step: {every_steps: 10, factor: 3}}"),
+                   "privacy.noise_schedule.step.factor", "within 1e-6 and 1e6"},
+        OptionRule{"NoiseThatGrowsBeyondNumbers",
+                   SOLVED("noise_schedule: {step: {every_steps: 10, factor: 1e300}}"),
+                   "privacy.noise_schedule.step.factor", "within 1e-6 and 1e6"},
+        OptionRule{"ClipNormThatVanishes",
+                   SOLVED("clip_schedule: {step: {every_steps: 1, factor: 0.5}}"),
+                   "privacy.clip_schedule.step.factor", "within 1e-6 and 1e6"},
+        OptionRule{"ClipNormOutOfRange",
+                   SOLVED("clip_norm: 1e-11, clip_schedule: {linear: {final_fraction: 0.01}}"),
+                   "privacy.clip_schedule", "in [1e-12, 1e12] up to the last step"},
+        OptionRule{"SlowNoise", SOLVED("noise_schedule: {step: {every_steps: 1000, factor: 0.9}}"),
+                   "", ""}),
     [](const auto& info) { return info.param.name; });
 
 #define TRAIN(x) "train: {expected_batch_size: 512, steps: 300, " x "}\n"
@@ -189,6 +234,7 @@ TEST(OptionRulesTest, ModesThatDoNotClipTakeNeitherRulesNorNorms) {
   v1::JobSpec spec = MakeNotPrivateSpec();
   spec.mutable_gradient()->set_mode("no_dp");
   spec.mutable_privacy()->set_fixed_noise_multiplier(0.01);  // keyed noise on the plain sum
+  ASSERT_TRUE(spec.privacy().has_clip_norm()) << "which the noise follows";
   EXPECT_OK(Plan(spec, MakeDemoDataset(), MakeDemoHost(), {.data_steward = true}));
   spec.mutable_gradient()->set_deferred_norms(true);
   spec.mutable_privacy()->mutable_clipping()->mutable_automatic();
@@ -198,6 +244,29 @@ TEST(OptionRulesTest, ModesThatDoNotClipTakeNeitherRulesNorNorms) {
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("gradient.deferred_norms has no meaning with mode no_dp")));
   EXPECT_THAT(status.message(), HasSubstr("privacy.clipping has no meaning"));
+}
+
+TEST(OptionRulesTest, WithoutClippingAndNoiseAClipNormHasNoMeaning) {
+  v1::JobSpec spec = MakeNotPrivateSpec();
+  spec.mutable_gradient()->set_mode("no_dp");
+  spec.mutable_privacy()->mutable_clip_schedule()->mutable_linear()->set_final_fraction(0.5);
+  const auto plan = [&] {
+    return Plan(spec, MakeDemoDataset(), MakeDemoHost(), {.data_steward = true});
+  };
+  std::vector<std::string> fields;
+  for (const spec::Violation& violation : spec::ViolationsOf(plan().status())) {
+    EXPECT_THAT(violation.rule, HasSubstr("has no meaning with mode no_dp"));
+    fields.push_back(violation.field);
+  }
+  EXPECT_THAT(fields,
+              ::testing::UnorderedElementsAre("privacy.clip_norm", "privacy.clip_schedule"));
+  spec.mutable_privacy()->clear_clip_norm();
+  spec.mutable_privacy()->clear_clip_schedule();
+  ASSERT_OK_AND_ASSIGN(const v1::JobPlan planned, plan());
+  EXPECT_FALSE(planned.spec().privacy().has_clip_norm());
+  EXPECT_EQ(planned.privacy().clip_norm(), 1);
+  spec = planned.spec();  // What a plan says may be asked for again.
+  EXPECT_OK(plan());
 }
 
 TEST(OptionRulesTest, AnUnknownDatasetHidesNoOtherRule) {

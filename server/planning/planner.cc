@@ -82,9 +82,11 @@ void AddPrivacyNotes(v1::JobPlan& plan) {
   if (privacy.sampler().kind() == v1::SamplerPlan::SHUFFLED) {
     plan.add_notes(
         absl::StrFormat("WARNING: shuffled batches are not amplified by sampling: each epoch of %d "
-                        "steps costs what a step on the whole data does. Poisson batches promise "
-                        "the same with far less noise.",
-                        privacy.sampler().steps_per_epoch()));
+                        "steps costs what a step on the whole data does.%s",
+                        privacy.sampler().steps_per_epoch(),
+                        privacy.adjacency() == accounting::kReplaceOne  // refuses Poisson batches
+                            ? ""
+                            : " Poisson batches promise the same with far less noise."));
   }
   if (privacy.adjacency() != accounting::kAddOrRemoveOne) {
     plan.add_notes(privacy.adjacency() == accounting::kReplaceOne

@@ -171,7 +171,10 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{"Mode", [](v1::JobSpec& s) { s.mutable_gradient()->set_mode("ghostly"); },
                    "gradient.mode", "auto, no_dp, ghost, ghost_bk, flash"},
         BrokenRule{"ModeWithoutClipping",
-                   [](v1::JobSpec& s) { s.mutable_gradient()->set_mode("no_dp"); }, "gradient.mode",
+                   [](v1::JobSpec& s) {
+                     s.mutable_gradient()->set_mode("no_dp");
+                     s.mutable_privacy()->clear_clip_norm();
+                   }, "gradient.mode",
                    "does not clip"},
         BrokenRule{"MemoryLimit",
                    [](v1::JobSpec& s) { s.mutable_gradient()->set_memory_limit_bytes(1000); },

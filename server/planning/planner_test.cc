@@ -223,6 +223,7 @@ TEST(PlanTest, NotPrivateJobsPromiseNothingAndChargeNothing) {
 TEST(PlanTest, StewardsMayRunNotPrivateJobsOnDataWithABudget) {
   v1::JobSpec spec = MakeNotPrivateSpec();
   spec.mutable_gradient()->set_mode("no_dp");
+  spec.mutable_privacy()->clear_clip_norm();
   ASSERT_OK_AND_ASSIGN(const v1::JobPlan plan,
                        Plan(spec, MakeDemoDataset(), MakeDemoHost(), {.data_steward = true}));
   EXPECT_THAT(plan.notes(), Contains(HasSubstr("data steward")));

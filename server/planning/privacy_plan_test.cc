@@ -153,6 +153,14 @@ TEST(SamplerPlanTest, ShuffledBatchesCostMoreThanPoissonAndSaySo) {
   EXPECT_THAT(poisson.notes(), Each(Not(HasSubstr("WARNING"))));
 }
 
+TEST(SamplerPlanTest, PoissonBatchesAreRecommendedOnlyWhereTheyAreAccounted) {
+  const v1::JobPlan zero_out = MakePlan(ShuffledSpec(), DatasetOf("zero_out"));
+  EXPECT_THAT(zero_out.notes(), Contains(HasSubstr("Poisson batches promise the same")));
+  const v1::JobPlan replace_one = MakePlan(ShuffledSpec(), DatasetOf("replace_one"));
+  EXPECT_THAT(replace_one.notes(), Contains(HasSubstr("WARNING: shuffled batches")));
+  EXPECT_THAT(replace_one.notes(), Each(Not(HasSubstr("Poisson"))));
+}
+
 TEST(SamplerPlanTest, FullBatchesAreGaussianReleasesOfAllRecords) {
   for (const char* adjacency : {"add_or_remove_one", "zero_out", "replace_one"}) {
     v1::JobSpec spec = MakeDemoSpec();
@@ -317,6 +325,15 @@ TEST(ClippingPlanTest, RulesKeepTheirParametersAndTheAccounting) {
   // The count that it follows is paid inside the joint release already.
   EXPECT_GT(privacy.clip_fraction_noise_multiplier(), 0);
   EXPECT_EQ(privacy.epsilon(), epsilon);
+}
+
+TEST(ClippingPlanTest, DefaultBoundsOfAnAdaptiveClipNormStayInItsRange) {
+  v1::JobSpec spec = MakeDemoSpec();
+  spec.mutable_privacy()->mutable_clipping()->mutable_adaptive();
+  spec.mutable_privacy()->set_clip_norm(1e-12);
+  EXPECT_EQ(MakePlan(spec, MakeDemoDataset()).privacy().clipping().minimum(), 1e-12);
+  spec.mutable_privacy()->set_clip_norm(1e12);
+  EXPECT_EQ(MakePlan(spec, MakeDemoDataset()).privacy().clipping().maximum(), 1e12);
 }
 
 TEST(ClippingPlanTest, TheMarginIsThatOfTheCap) {

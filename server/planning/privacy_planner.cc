@@ -16,6 +16,7 @@
 #include "server/accounting/joint_release.h"
 #include "server/planning/model_facts.h"
 #include "server/planning/noise_schedule.h"
+#include "server/planning/privacy_rules.h"
 
 namespace sotto::planning {
 namespace {
@@ -38,11 +39,15 @@ int64_t WithReserve(int64_t count, double crash_reserve) {
   return count + static_cast<int64_t>(std::ceil(crash_reserve * static_cast<double>(count)));
 }
 
-// The largest number of steps that the schedule may be asked for.
+// The largest number of steps that the schedule may be asked for. A stepwise one may go a change
+// too far: that more steps would fit is for CheckSchedules to say.
 int64_t StepsLimit(const v1::ScheduleSpec& schedule) {
   constexpr int64_t kMostSteps = int64_t{1} << 32;
   if (!schedule.has_step()) return kMostSteps;
-  return std::min(kMostSteps, kMostPieces * schedule.step().every_steps());
+  const double changes = std::log(kLargestFactor) / std::abs(std::log(schedule.step().factor()));
+  const auto pieces =
+      static_cast<int64_t>(std::min(static_cast<double>(kMostPieces), std::floor(changes) + 2));
+  return std::min(kMostSteps, pieces * std::min(kMostSteps, schedule.step().every_steps()));
 }
 
 // Of noise_multiplier, steps and epsilon two are given; solves the third. Gives the pieces of the
@@ -178,6 +183,10 @@ absl::Status PlanPrivate(const v1::JobSpec& spec, const v1::DatasetFacts& datase
         absl::StrCat(has_target ? spec.privacy().epsilon() : spec.privacy().noise_multiplier()));
     return absl::OkStatus();
   }
+  if (!spec.train().has_steps()) {
+    CheckSchedules(spec.privacy(), plan.planned_steps(), rules);
+    if (rules.IsBroken("privacy")) return absl::OkStatus();
+  }
   if (const absl::Status status = SplitNoise(spec.privacy().metrics(), plan); !status.ok()) {
     rules.Break("privacy.metrics",
                 absl::StrCat("leaves nothing for the gradient: ", status.message()),
@@ -256,7 +265,8 @@ std::optional<v1::PrivacyPlan> PlanPrivacy(const v1::JobSpec& spec, const v1::Da
                              ? spec.train().expected_batch_size() /
                                    static_cast<double>(dataset.max_records())
                              : 1);
-  plan.set_clip_norm(spec.privacy().clip_norm());
+  // Where the spec has none, nothing is scaled with it.
+  plan.set_clip_norm(spec.privacy().has_clip_norm() ? spec.privacy().clip_norm() : 1);
   plan.set_max_loss(spec.privacy().metrics().max_loss());
   const absl::Status status = spec.privacy().not_private()
                                   ? PlanNotPrivate(spec, dataset, plan)

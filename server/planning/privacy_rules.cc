@@ -12,6 +12,9 @@
 namespace sotto::planning {
 namespace {
 
+// As the worker's: dp::AutomaticClipping::kLeastGamma.
+constexpr double kLeastGamma = 1e-9;
+
 void CheckMetrics(const v1::MetricsPrivacySpec& metrics, Rules& rules) {
   SOTTO_REQUIRE_POSITIVE(rules, metrics, max_loss, "privacy.metrics.max_loss");
   SOTTO_REQUIRE_POSITIVE(rules, metrics, loss_multiplier, "privacy.metrics.loss_multiplier");
@@ -66,8 +69,20 @@ void CheckNotPrivate(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, b
   }
 }
 
-void CheckPerUnit(const v1::PrivacySpec& privacy, Rules& rules) {
+double NormOf(const v1::PerUnitClipping& per_unit) {
   double square_sum = 0;
+  for (const double threshold : per_unit.thresholds()) square_sum += threshold * threshold;
+  return std::sqrt(square_sum);
+}
+
+// C of the first step.
+double FirstClipNorm(const v1::PrivacySpec& privacy) {
+  if (privacy.has_clip_norm()) return privacy.clip_norm();
+  const v1::PerUnitClipping& per_unit = privacy.clipping().per_unit();
+  return per_unit.thresholds_size() > 0 ? NormOf(per_unit) : 1;
+}
+
+void CheckPerUnit(const v1::PrivacySpec& privacy, Rules& rules) {
   bool positive = true;
   const v1::PerUnitClipping& per_unit = privacy.clipping().per_unit();
   for (int i = 0; i < per_unit.thresholds_size(); ++i) {
@@ -75,11 +90,15 @@ void CheckPerUnit(const v1::PrivacySpec& privacy, Rules& rules) {
     positive &= rules.Require(IsPositive(threshold),
                               absl::StrCat("privacy.clipping.per_unit.thresholds[", i, "]"),
                               "must be finite and positive", threshold);
-    square_sum += threshold * threshold;
   }
-  if (per_unit.thresholds_size() == 0 || !positive || !privacy.has_clip_norm()) return;
+  if (per_unit.thresholds_size() == 0 || !positive) return;
+  const double norm = NormOf(per_unit);
+  if (!privacy.has_clip_norm()) {
+    rules.Require(IsClipNorm(norm), "privacy.clipping.per_unit.thresholds",
+                  "must have a norm in [1e-12, 1e12]", absl::StrCat("a norm of ", norm));
+    return;
+  }
   constexpr double kTypedDigits = 1e-4;  // thresholds are written with a few digits
-  const double norm = std::sqrt(square_sum);
   rules.Require(std::abs(norm / privacy.clip_norm() - 1) <= kTypedDigits,
                 "privacy.clipping.per_unit.thresholds",
                 absl::StrCat("must have squares that add up to the square of clip_norm ",
@@ -94,8 +113,8 @@ void CheckAdaptive(const v1::PrivacySpec& privacy, Rules& rules) {
                 "privacy.clipping.adaptive.target_quantile", "must be in (0, 1)",
                 adaptive.target_quantile());
   SOTTO_REQUIRE_POSITIVE(rules, adaptive, learning_rate, "privacy.clipping.adaptive.learning_rate");
-  SOTTO_REQUIRE_POSITIVE(rules, adaptive, minimum, "privacy.clipping.adaptive.minimum");
-  SOTTO_REQUIRE_POSITIVE(rules, adaptive, maximum, "privacy.clipping.adaptive.maximum");
+  SOTTO_REQUIRE_CLIP_NORM(rules, adaptive, minimum, "privacy.clipping.adaptive.minimum");
+  SOTTO_REQUIRE_CLIP_NORM(rules, adaptive, maximum, "privacy.clipping.adaptive.maximum");
   const double first = privacy.has_clip_norm() ? privacy.clip_norm() : 1;
   rules.Require(
       !adaptive.has_minimum() || !(adaptive.minimum() > first), "privacy.clipping.adaptive.minimum",
@@ -110,10 +129,12 @@ void CheckAdaptive(const v1::PrivacySpec& privacy, Rules& rules) {
 
 void CheckClipping(const v1::PrivacySpec& privacy, Rules& rules) {
   const v1::ClippingSpec& clipping = privacy.clipping();
-  SOTTO_REQUIRE_POSITIVE(rules, privacy, clip_norm, "privacy.clip_norm");
+  SOTTO_REQUIRE_CLIP_NORM(rules, privacy, clip_norm, "privacy.clip_norm");
   if (clipping.has_per_unit()) CheckPerUnit(privacy, rules);
-  if (clipping.has_automatic()) {
-    SOTTO_REQUIRE_POSITIVE(rules, clipping.automatic(), gamma, "privacy.clipping.automatic.gamma");
+  if (clipping.has_automatic() && clipping.automatic().has_gamma()) {
+    const double gamma = clipping.automatic().gamma();
+    rules.Require(gamma >= kLeastGamma && std::isfinite(gamma), "privacy.clipping.automatic.gamma",
+                  "must be finite and at least 1e-9", gamma);
   }
   if (clipping.has_adaptive()) CheckAdaptive(privacy, rules);
 }
@@ -123,21 +144,14 @@ void CheckFinalFraction(bool given, double fraction, const std::string& field, R
                 "must be given, and in [1e-6, 1e6]", given ? absl::StrCat(fraction) : "");
 }
 
-void CheckStairs(const v1::StepDecay& step, const v1::TrainSpec& train, const std::string& field,
-                 Rules& rules) {
-  const bool every = rules.Require(step.every_steps() >= 1, absl::StrCat(field, ".every_steps"),
-                                   "must be given and at least 1", step.every_steps());
-  const bool factor = rules.Require(IsPositive(step.factor()), absl::StrCat(field, ".factor"),
-                                    "must be given, finite and positive", step.factor());
-  if (!every || !factor || !train.has_steps() || train.steps() < 1) return;
-  const double changes = static_cast<double>((train.steps() - 1) / step.every_steps());
-  rules.Require(std::abs(changes * std::log(step.factor())) <= std::log(kLargestFactor),
-                absl::StrCat(field, ".factor"),
-                "must keep the schedule within 1e-6 and 1e6 of its first value", step.factor());
+void CheckStairs(const v1::StepDecay& step, const std::string& field, Rules& rules) {
+  rules.Require(step.every_steps() >= 1, absl::StrCat(field, ".every_steps"),
+                "must be given and at least 1", step.every_steps());
+  rules.Require(IsPositive(step.factor()), absl::StrCat(field, ".factor"),
+                "must be given, finite and positive", step.factor());
 }
 
-void CheckSchedule(const v1::ScheduleSpec& schedule, const v1::TrainSpec& train,
-                   const std::string& field, Rules& rules) {
+void CheckSchedule(const v1::ScheduleSpec& schedule, const std::string& field, Rules& rules) {
   if (schedule.has_linear()) {
     CheckFinalFraction(schedule.linear().has_final_fraction(), schedule.linear().final_fraction(),
                        absl::StrCat(field, ".linear.final_fraction"), rules);
@@ -147,8 +161,19 @@ void CheckSchedule(const v1::ScheduleSpec& schedule, const v1::TrainSpec& train,
                        absl::StrCat(field, ".cosine.final_fraction"), rules);
   }
   if (schedule.has_step()) {
-    CheckStairs(schedule.step(), train, absl::StrCat(field, ".step"), rules);
+    CheckStairs(schedule.step(), absl::StrCat(field, ".step"), rules);
   }
+}
+
+void CheckReach(const v1::ScheduleSpec& schedule, int64_t steps, const std::string& field,
+                Rules& rules) {
+  if (!schedule.has_step() || rules.IsBroken(field)) return;
+  const double changes = static_cast<double>((steps - 1) / schedule.step().every_steps());
+  rules.Require(std::abs(changes * std::log(schedule.step().factor())) <= std::log(kLargestFactor),
+                absl::StrCat(field, ".step.factor"),
+                absl::StrCat("must keep the schedule within 1e-6 and 1e6 of its first value in ",
+                             steps, " steps"),
+                schedule.step().factor());
 }
 
 // Each piece is a mechanism of its own to the accountant and the ledger.
@@ -192,6 +217,18 @@ void CheckShuffled(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, boo
 
 }  // namespace
 
+void CheckSchedules(const v1::PrivacySpec& privacy, int64_t steps, Rules& rules) {
+  CheckReach(privacy.clip_schedule(), steps, "privacy.clip_schedule", rules);
+  CheckReach(privacy.noise_schedule(), steps, "privacy.noise_schedule", rules);
+  const double first = FirstClipNorm(privacy);
+  if (!IsClipNorm(first) || rules.IsBroken("privacy.clip_schedule")) return;
+  // From the first to the last step a schedule rises or falls.
+  const double last = first * ScheduleOf(privacy.clip_schedule(), steps).FractionAt(steps - 1);
+  rules.Require(IsClipNorm(last), "privacy.clip_schedule",
+                "must keep the clip norm in [1e-12, 1e12] up to the last step",
+                absl::StrCat("one of ", last));
+}
+
 void CheckSampler(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
                   Rules& rules) {
   const v1::SamplerSpec& sampler = spec.data().sampler();
@@ -218,8 +255,9 @@ void CheckPrivacy(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool
                   const PlanOptions& options, Rules& rules) {
   CheckMetrics(spec.privacy().metrics(), rules);
   CheckClipping(spec.privacy(), rules);
-  CheckSchedule(spec.privacy().clip_schedule(), spec.train(), "privacy.clip_schedule", rules);
-  CheckSchedule(spec.privacy().noise_schedule(), spec.train(), "privacy.noise_schedule", rules);
+  CheckSchedule(spec.privacy().clip_schedule(), "privacy.clip_schedule", rules);
+  CheckSchedule(spec.privacy().noise_schedule(), "privacy.noise_schedule", rules);
+  if (spec.train().steps() >= 1) CheckSchedules(spec.privacy(), spec.train().steps(), rules);
   CheckNoiseStairs(spec, rules);
   if (spec.privacy().not_private()) {
     CheckNotPrivate(spec, dataset, dataset_known, options, rules);

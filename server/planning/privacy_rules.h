@@ -2,6 +2,8 @@
 #ifndef SOTTO_SERVER_PLANNING_PRIVACY_RULES_H_
 #define SOTTO_SERVER_PLANNING_PRIVACY_RULES_H_
 
+#include <cstdint>
+
 #include "proto/sotto/v1/plan.pb.h"
 #include "proto/sotto/v1/spec.pb.h"
 #include "server/planning/planner.h"
@@ -13,6 +15,10 @@ namespace sotto::planning {
 // the dataset's adjacency. `dataset_known`: the spec names a dataset, and `dataset` is it.
 void CheckPrivacy(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
                   const PlanOptions& options, Rules& rules);
+
+// Over so many steps the schedules stay in range. CheckPrivacy asks for this where the spec says
+// train.steps; otherwise it is to be asked for once the steps are known.
+void CheckSchedules(const v1::PrivacySpec& privacy, int64_t steps, Rules& rules);
 
 // A sampler that the dataset's adjacency and the batch size allow.
 //

@@ -158,6 +158,15 @@ void CheckNoDp(const v1::JobSpec& spec, Rules& rules) {
                 "privacy.clipping", absl::StrCat("has no meaning with mode ", mode), "");
   rules.Require(!spec.gradient().deferred_norms(), "gradient.deferred_norms",
                 absl::StrCat("has no meaning with mode ", mode, ", which takes no norms"), "true");
+  if (UsesClipNorm(spec)) return;
+  const std::string rule = absl::StrCat("has no meaning with mode ", mode,
+                                        ": only noise (fixed_noise_multiplier) would follow it");
+  rules.Require(!spec.privacy().has_clip_norm(), "privacy.clip_norm", rule,
+                spec.privacy().clip_norm());
+  const v1::ScheduleSpec::KindCase schedule = spec.privacy().clip_schedule().kind_case();
+  rules.Require(
+      schedule == v1::ScheduleSpec::KIND_NOT_SET || schedule == v1::ScheduleSpec::kConstant,
+      "privacy.clip_schedule", rule, "");
 }
 
 void CheckGradient(const v1::JobSpec& spec, Rules& rules) {
