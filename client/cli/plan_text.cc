@@ -31,8 +31,11 @@ std::string SamplingText(const v1::JobPlan& plan) {
   }
 }
 
-std::string ClippingText(const v1::PrivacyPlan& privacy) {
-  const v1::ClippingPlan& clipping = privacy.clipping();
+bool Clips(const v1::JobPlan& plan) { return plan.sharding().mode().norm() != v1::UnitMode::NONE; }
+
+std::string ClippingText(const v1::JobPlan& plan) {
+  if (!Clips(plan)) return "none";
+  const v1::ClippingPlan& clipping = plan.privacy().clipping();
   switch (clipping.rule()) {
     case v1::ClippingPlan::PER_UNIT:
       return absl::StrCat(
@@ -47,6 +50,24 @@ std::string ClippingText(const v1::PrivacyPlan& privacy) {
                              clipping.target_quantile(), clipping.minimum(), clipping.maximum());
     default:
       return "flat";
+  }
+}
+
+// Without clipping only noise has anything to do with the clip norm.
+void AddClipping(std::string& text, const v1::JobPlan& plan) {
+  const v1::PrivacyPlan& privacy = plan.privacy();
+  if (Clips(plan)) {
+    AddFact(
+        text, "clip norm",
+        absl::StrFormat("%.6g (applied %.8g)", privacy.clip_norm(), privacy.clip_norm_applied()));
+  } else if (privacy.gradient_noise_multiplier() > 0) {
+    AddFact(text, "clip norm", absl::StrFormat("%.6g, for the noise alone", privacy.clip_norm()));
+  }
+  AddFact(text, "clipping", ClippingText(plan));
+  const v1::ScheduleSpec& clip_schedule = plan.spec().privacy().clip_schedule();
+  if (!clip_schedule.has_constant() &&
+      clip_schedule.kind_case() != v1::ScheduleSpec::KIND_NOT_SET) {
+    AddFact(text, "clip schedule", clip_schedule.ShortDebugString());
   }
 }
 
@@ -76,18 +97,13 @@ void AddPrivacy(std::string& text, const v1::JobPlan& plan) {
   const v1::PrivacyPlan& privacy = plan.privacy();
   text += "privacy\n";
   AddFact(text, "sampling", SamplingText(plan));
-  AddFact(text, "adjacency",
-          absl::StrFormat("%s: an example moves the sum by %.4g clip norms at most",
-                          privacy.adjacency(), privacy.sensitivity_factor()));
-  AddFact(text, "batch cap", absl::StrCat(privacy.batch_cap()));
-  AddFact(text, "clip norm",
-          absl::StrFormat("%.6g (applied %.8g)", privacy.clip_norm(), privacy.clip_norm_applied()));
-  AddFact(text, "clipping", ClippingText(privacy));
-  const v1::ScheduleSpec& clip_schedule = plan.spec().privacy().clip_schedule();
-  if (!clip_schedule.has_constant() &&
-      clip_schedule.kind_case() != v1::ScheduleSpec::KIND_NOT_SET) {
-    AddFact(text, "clip schedule", clip_schedule.ShortDebugString());
+  if (Clips(plan)) {
+    AddFact(text, "adjacency",
+            absl::StrFormat("%s: an example moves the sum by %.4g clip norms at most",
+                            privacy.adjacency(), privacy.sensitivity_factor()));
   }
+  AddFact(text, "batch cap", absl::StrCat(privacy.batch_cap()));
+  AddClipping(text, plan);
   if (privacy.not_private()) {
     AddFact(text, "noise multiplier",
             absl::StrFormat("%.6g, not private", privacy.gradient_noise_multiplier()));

@@ -192,6 +192,18 @@ TEST(PlanTextTest, SaysHowBatchesAreDrawnWhatEachSegmentAddsAndWhatLayersDo) {
   }
 }
 
+TEST(PlanTextTest, SaysWhatTheClipNormIsForWhereNothingIsClipped) {
+  v1::JobPlan plan;
+  v1::PrivacyPlan& privacy = *plan.mutable_privacy();
+  privacy.set_not_private(true);
+  privacy.set_clip_norm(0.75);
+  EXPECT_THAT(PlanText(plan), AllOf(HasSubstr("0.75 (applied"), HasSubstr(" flat\n")));
+  plan.mutable_sharding()->mutable_mode()->set_norm(v1::UnitMode::NONE);
+  EXPECT_THAT(PlanText(plan), AllOf(HasSubstr(" none\n"), Not(HasSubstr("clip norm"))));
+  privacy.set_gradient_noise_multiplier(2);
+  EXPECT_THAT(PlanText(plan), AllOf(HasSubstr(" none\n"), HasSubstr("0.75, for the noise alone")));
+}
+
 TEST(PlanTextTest, SaysWhatIsChargedAndPromised) {
   v1::JobPlan plan;
   plan.mutable_privacy()->set_epsilon(2.5);
