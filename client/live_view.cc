@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "client/promise.h"
+#include "common/checkpoint/hugging_face_export.h"
 
 namespace sotto::client {
 namespace {
@@ -196,7 +197,8 @@ std::string LiveView::Summary(const v1::Job& job) const {
   // epsilon holds then.
   const double promised = std::max(job.epsilon(), job.plan().privacy().epsilon());
   absl::StrAppend(&summary, "\n", Promise(job.plan().privacy(), promised), "\n");
-  if (!job.checkpoint_path().empty()) {
+  const bool exports = checkpoint::HuggingFaceConfig(job.plan().spec().model()).ok();
+  if (!job.checkpoint_path().empty() && exports) {
     absl::StrAppendFormat(&summary,
                           "\nNext: sotto export %s --out model   writes a Hugging Face directory\n",
                           job.id());

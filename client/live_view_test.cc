@@ -23,6 +23,7 @@ v1::Job MakeJob() {
   job.set_reason(v1::STEPS_DONE);
   job.set_completed_steps(10);
   job.set_epsilon(2.5);
+  job.mutable_plan()->mutable_spec()->mutable_model()->mutable_gpt2()->set_width(64);
   job.mutable_plan()->mutable_train()->set_steps(10);
   job.mutable_plan()->mutable_dataset()->set_budgeted(true);
   job.mutable_plan()->mutable_privacy()->set_epsilon(3);
@@ -150,6 +151,20 @@ TEST(LiveViewTest, TheSummaryHasLossesEpsilonCheckpointPromiseAndNextStep) {
   EXPECT_THAT(summary, HasSubstr("/state/jobs/job-7/checkpoints/step-10 (after 10 steps)"));
   EXPECT_THAT(summary, HasSubstr("at most epsilon = 3, delta = 1e-06."));
   EXPECT_THAT(summary, HasSubstr("sotto export job-7"));
+}
+
+TEST(LiveViewTest, TheSummaryProposesNoExportThatWouldBeRefused) {
+  LiveView view = MakeView(/*is_terminal=*/false);
+  v1::Job job = MakeJob();
+  job.set_checkpoint_path("/state/jobs/job-7/checkpoints/step-10");
+  v1::ModelSpec& model = *job.mutable_plan()->mutable_spec()->mutable_model();
+  EXPECT_THAT(view.Summary(job), HasSubstr("sotto export"));
+  model.mutable_adaptation()->mutable_lora()->set_rank(4);
+  EXPECT_THAT(view.Summary(job), Not(HasSubstr("sotto export")));
+  model.Clear();
+  model.mutable_llama();
+  EXPECT_THAT(view.Summary(job), Not(HasSubstr("sotto export")));
+  EXPECT_THAT(view.Summary(job), HasSubstr("/state/jobs/job-7/checkpoints/step-10"));
 }
 
 TEST(PromiseTest, AJobThatIsNotPrivatePromisesNothing) {
