@@ -40,8 +40,10 @@ v1::JobSpec SpecOf(const ModeShape& shape, const std::string& mode, double clip_
   v1::PrivacySpec& privacy = *spec.mutable_privacy();
   privacy.set_not_private(true);
   privacy.set_seed(3);
-  privacy.set_clip_norm(clip_norm);
-  privacy.set_fixed_noise_multiplier(mode == "no_dp" ? 0 : kNoiseMultiplier);
+  if (mode != "no_dp") {  // which neither clips nor adds noise
+    privacy.set_clip_norm(clip_norm);
+    privacy.set_fixed_noise_multiplier(kNoiseMultiplier);
+  }
   v1::TrainSpec& train = *spec.mutable_train();
   train.set_expected_batch_size(static_cast<double>(records));
   train.set_steps(kSteps);

@@ -66,7 +66,7 @@ std::string BarPlot(const MeasuredShape& shape) {
       check::GnuplotQuoted(absl::StrCat(shape.shape.model, ", T=", shape.shape.tokens,
                                         ": tokens per second over no_dp")),
       "\nunset xlabel\nset yrange [0:1.2]\nset style fill solid 0.6\nset boxwidth 0.7\nset xtics "
-      "rotate by -45 noenhanced\nplot $bars using 0:2:xtic(1) with boxes lc 3, '' using "
+      "rotate by -45\nplot $bars using 0:2:xtic(1) with boxes lc 3, '' using "
       "0:2:(sprintf('%.2f', $2)) with labels offset 0,0.6\nset xtics norotate\n");
 }
 
@@ -77,10 +77,10 @@ absl::Status WritePlot(const std::vector<MeasuredShape>& measured, const std::st
   for (const MeasuredShape& shape : measured) {
     if (shape.contenders.size() >= kManyContenders) plots.push_back(BarPlot(shape));
   }
-  const std::string script =
-      absl::StrCat("set terminal pngcairo size ", 620 * plots.size(), ",480\nset output ",
-                   check::GnuplotQuoted(path), "\nset multiplot layout 1,", plots.size(),
-                   "\nset grid y\n", absl::StrJoin(plots, ""), "unset multiplot\nset output\n");
+  const std::string script = absl::StrCat(
+      "set terminal pngcairo noenhanced size ", 620 * plots.size(), ",480\nset output ",
+      check::GnuplotQuoted(path), "\nset multiplot layout 1,", plots.size(),
+      "\nset grid y\nset rmargin 8\n", absl::StrJoin(plots, ""), "unset multiplot\nset output\n");
   return check::RunGnuplot(script).status();
 }
 

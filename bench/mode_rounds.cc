@@ -1,7 +1,9 @@
 #include "bench/mode_rounds.h"
 
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <random>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -63,8 +65,8 @@ class Rounds {
   absl::Status Run(Clock& clock) {
     for (int round = 0; round < request_.rounds; ++round) {
       if (round >= kLeastRounds && clock.Now() > request_.deadline) break;
-      for (Contender& contender : contenders_) {
-        if (contender.is_slow && round % kRoundsPerSlowStep != 0) continue;
+      for (Contender* next : OrderOf(round)) {
+        Contender& contender = *next;
         ASSIGN_OR_RETURN(const StepTimes times, contender.process->Step());
         contender.measured.steps.push_back(times);
         contender.measured.rounds.push_back(round);
@@ -83,6 +85,18 @@ class Rounds {
   }
 
  private:
+  // Another order in every round: whoever follows a system whose threads still spin, or finds the
+  // caches full of another's data, is not always the same one.
+  std::vector<Contender*> OrderOf(int round) {
+    std::vector<Contender*> order;
+    for (Contender& contender : contenders_) {
+      if (contender.is_slow && round % kRoundsPerSlowStep != 0) continue;
+      order.push_back(&contender);
+    }
+    std::shuffle(order.begin(), order.end(), generator_);
+    return order;
+  }
+
   absl::StatusOr<std::string> WritePlan(const v1::JobPlan& plan, const std::string& mode) {
     const std::string path = absl::StrCat(request_.folder, "/", mode, ".plan");
     RETURN_IF_ERROR(AtomicWriteFile(path, plan.SerializeAsString()));
@@ -144,6 +158,7 @@ class Rounds {
   const PeerPrograms& peers_;
   ModeRecords records_;
   std::vector<Contender> contenders_;
+  std::mt19937 generator_{1};
   MeasuredShape result_;
 };
 
