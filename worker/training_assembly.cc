@@ -23,9 +23,10 @@ namespace {
 using train::FailureReason;
 using train::WithFailureReason;
 
-// A plan that this worker cannot execute as it stands is of another version.
+// A plan that this worker cannot execute as it stands is of another version, or has numbers that
+// planning should have refused: another attempt would be of the same plan.
 absl::Status PlanError(absl::Status status) {
-  if (!absl::IsFailedPrecondition(status)) return status;
+  if (!absl::IsFailedPrecondition(status) && !absl::IsInvalidArgument(status)) return status;
   return WithFailureReason(std::move(status), FailureReason::kProtocol);
 }
 

@@ -67,6 +67,10 @@ Ending EndingOf(const absl::Status& failure) {
       ending.finished.set_reason(v1::PROTOCOL_MISMATCH);
       ending.exit_code = kExitProtocol;
       break;
+    case FailureReason::kNotFinite:
+      ending.finished.set_reason(v1::INTERNAL);
+      ending.exit_code = kExitFailure;
+      break;
     case FailureReason::kOther:
       ending.finished.set_reason(v1::WORKER_FAILED);
       ending.exit_code = absl::IsInternal(failure) ? kExitInternal : kExitFailure;

@@ -59,14 +59,18 @@ TEST(JobMachineTest, RestartsHaveALimit) {
   EXPECT_TRUE(world.persisted.back().settle);
 }
 
-TEST(JobMachineTest, InvalidDataIsNotTriedAgain) {
-  MachineWorld world;
-  world.Run();
-  world.Finish(1, v1::Finished::FAILED, 0, v1::INVALID_DATA);
-  EXPECT_THAT(world.killed, ElementsAre(0, 1));
-  for (int rank : {0, 1}) world.Exit(rank);
-  EXPECT_EQ(world->job().state(), v1::FAILED);
-  EXPECT_EQ(world->job().reason(), v1::INVALID_DATA);
+TEST(JobMachineTest, WhatARestartCannotMendIsNotTriedAgain) {
+  for (const v1::StateReason reason :
+       {v1::INVALID_DATA, v1::INVALID_CHECKPOINT, v1::PROTOCOL_MISMATCH, v1::INTERNAL}) {
+    MachineWorld world;
+    world.Run();
+    world.Finish(1, v1::Finished::FAILED, 0, reason);
+    EXPECT_THAT(world.killed, ElementsAre(0, 1));
+    for (int rank : {0, 1}) world.Exit(rank);
+    EXPECT_EQ(world->job().state(), v1::FAILED);
+    EXPECT_EQ(world->job().reason(), reason);
+    EXPECT_EQ(world.attempts, 1);
+  }
 }
 
 TEST(JobMachineTest, RankThatNeverAttachesIsATimeout) {

@@ -16,10 +16,11 @@ using Outcome = launcher::ExitRecord::Outcome;
 // A note is shown to every reader of the job; a line is enough.
 constexpr size_t kLongestNote = 500;
 
-// Coordinators and workers of one build speak one version.
+// Coordinators and workers of one build speak one version. INTERNAL: the parameters overflowed,
+// and the same steps would only be paid for again.
 bool IsFatal(int reason) {
   return reason == v1::INVALID_DATA || reason == v1::INVALID_CHECKPOINT ||
-         reason == v1::PROTOCOL_MISMATCH;
+         reason == v1::PROTOCOL_MISMATCH || reason == v1::INTERNAL;
 }
 
 launcher::ExitRecord FromProto(const v1::Finished& finished) {

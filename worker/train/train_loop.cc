@@ -1,10 +1,13 @@
 #include "worker/train/train_loop.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "common/base/status_macros.h"
+#include "kernels/sum_of_squares.h"
 #include "worker/train/agreement.h"
 #include "worker/train/checkpoint_units.h"
 #include "worker/train/failure_reason.h"
@@ -71,6 +74,7 @@ absl::Status TrainLoop::RestoreOrInitialize() {
 absl::Status TrainLoop::RunStep() {
   const absl::Time begin = parts_.clock.Now();
   ASSIGN_OR_RETURN(const dp::NoisedMetrics metrics, parts_.step.Run(completed_steps_));
+  RETURN_IF_ERROR(CheckFinite());
   const double seconds = absl::ToDoubleSeconds(parts_.clock.Now() - begin);
   seconds_per_step_ = seconds_per_step_ == 0
                           ? seconds
@@ -79,6 +83,26 @@ absl::Status TrainLoop::RunStep() {
   parts_.observer.OnStep(metrics, parts_.learning_rate.At(completed_steps_), seconds_per_step_);
   ++completed_steps_;
   return absl::OkStatus();
+}
+
+// From here on all examples' gradients would be NaN, and be left out: steps would be paid for that
+// train nothing. Parameters are released, so looking at them costs nothing.
+absl::Status TrainLoop::CheckFinite() {
+  double norm_sq = 0;
+  const int units = static_cast<int>(parts_.parameters.model().units.size());
+  for (int unit = 0; unit < units; ++unit) {
+    const at::Tensor& shard = parts_.parameters.MasterShard(unit);
+    if (shard.numel() == 0) continue;
+    norm_sq += kernels::SumOfSquares64(
+        absl::MakeConstSpan(shard.const_data_ptr<float>(), static_cast<size_t>(shard.numel())));
+  }
+  RETURN_IF_ERROR(parts_.parameters.communicator().AllReduceSum(absl::MakeSpan(&norm_sq, 1)));
+  if (std::isfinite(norm_sq)) return absl::OkStatus();
+  return WithFailureReason(
+      absl::OutOfRangeError(absl::StrCat(
+          "step ", completed_steps_,
+          " made parameters infinite or NaN: try a smaller learning rate, clip norm or noise")),
+      FailureReason::kNotFinite);
 }
 
 absl::StatusOr<TrainLoop::Outcome> TrainLoop::StopEarly(StopCause cause) {

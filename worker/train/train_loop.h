@@ -53,7 +53,8 @@ class TrainLoop {
   TrainLoop(const Options& options, const Parts& parts) : options_(options), parts_(parts) {}
 
   // Errors end the attempt: those of the checkpointer (DATA_LOSS, FAILED_PRECONDITION from
-  // Restore), the communicator and the step. A stop is no error.
+  // Restore), the communicator and the step; OUT_OF_RANGE on all ranks when a step made a parameter
+  // infinite or NaN. A stop is no error.
   absl::StatusOr<Outcome> Run();
 
   // For the exit record, also after an error: steps below this were begun (and count as released).
@@ -64,6 +65,7 @@ class TrainLoop {
   absl::Status Initialize();
   absl::Status RestoreOrInitialize();
   absl::Status RunStep();
+  absl::Status CheckFinite();
   absl::Status Save();
   absl::Status Evaluate();
   absl::StatusOr<Outcome> StopEarly(StopCause cause);
