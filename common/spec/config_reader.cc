@@ -35,6 +35,13 @@ int64_t ConfigReader::Int(std::initializer_list<const char*> names, int64_t abse
   return absent;
 }
 
+int64_t ConfigReader::IntUpTo(int64_t most, std::initializer_list<const char*> names,
+                              int64_t absent) {
+  const int64_t value = Int(names, absent);
+  if (value > most) Refuse(found_, absl::StrCat("must be at most ", most, ", but is ", value));
+  return value;
+}
+
 double ConfigReader::Number(const char* name, double absent) {
   const nlohmann::json* value = Find({name});
   if (value == nullptr) return absent;

@@ -21,6 +21,8 @@ class ConfigReader {
 
   bool Has(const char* name) const { return Find({name}) != nullptr; }
   int64_t Int(std::initializer_list<const char*> names, int64_t absent);
+  // Refuses a value above `most`.
+  int64_t IntUpTo(int64_t most, std::initializer_list<const char*> names, int64_t absent);
   double Number(const char* name, double absent);
   bool Bool(const char* name, bool absent);
   std::string Text(std::initializer_list<const char*> names, const std::string& absent);

@@ -16,6 +16,9 @@ using Json = nlohmann::json;
 using layout::Activation;
 using layout::RotaryScaling;
 
+// Layers are described one by one: no file may make that take for ever.
+constexpr int64_t kMostLayers = 10000;
+
 Activation ReadActivation(ConfigReader& config, const std::string& key, const std::string& absent) {
   const std::string name = config.Text({key.c_str()}, absent);
   if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast" ||
@@ -44,7 +47,7 @@ absl::StatusOr<HuggingFaceDimensions> ReadGpt2(ConfigReader& config) {
   layout::Gpt2Dimensions dimensions;
   dimensions.vocabulary_size = config.Int({"vocab_size"}, 50257);
   dimensions.width = config.Int({"n_embd", "hidden_size"}, 768);
-  dimensions.layers = config.Int({"n_layer", "num_hidden_layers"}, 12);
+  dimensions.layers = config.IntUpTo(kMostLayers, {"n_layer", "num_hidden_layers"}, 12);
   dimensions.heads = config.Int({"n_head", "num_attention_heads"}, 12);
   dimensions.max_length = config.Int({"n_positions", "max_position_embeddings"}, 1024);
   dimensions.mlp_width = config.Int({"n_inner"}, 0);
@@ -126,7 +129,7 @@ absl::StatusOr<HuggingFaceDimensions> ReadLlama(ConfigReader& config) {
   dimensions.vocabulary_size = config.Int({"vocab_size"}, 32000);
   dimensions.width = config.Int({"hidden_size"}, 4096);
   dimensions.mlp_width = config.Int({"intermediate_size"}, 11008);
-  dimensions.layers = config.Int({"num_hidden_layers"}, 32);
+  dimensions.layers = config.IntUpTo(kMostLayers, {"num_hidden_layers"}, 32);
   dimensions.heads = config.Int({"num_attention_heads"}, 32);
   dimensions.key_value_heads = config.Int({"num_key_value_heads"}, dimensions.heads);
   dimensions.head_width = config.Int({"head_dim"}, 0);

@@ -16,8 +16,8 @@ using HuggingFaceDimensions = std::variant<layout::Gpt2Dimensions, layout::Llama
 // What the configuration says of the model; what it leaves out has the defaults of transformers 5
 // (GPT2Config, LlamaConfig). Dropout is ignored: examples are evaluated without it. `rope_scaling`
 // and `rope_parameters` are both understood. INVALID_ARGUMENT, naming the key: not a JSON object, a
-// value of the wrong type, a model type, activation or rotary type that is not known, quantised
-// weights, cross-attention.
+// value of the wrong type, more than 10000 layers, a model type, activation or rotary type that is
+// not known, quantised weights, cross-attention.
 absl::StatusOr<HuggingFaceDimensions> ParseHuggingFaceConfig(absl::string_view json);
 
 // The description of either family. INVALID_ARGUMENT: dimensions that make no model.
