@@ -10,6 +10,12 @@
 #include "common/spec/spec_parser.h"
 
 namespace sotto::check {
+namespace {
+
+constexpr double kSmallestClipNorm = 1e-12;
+constexpr double kLargestClipNorm = 1e12;
+
+}  // namespace
 
 absl::StatusOr<v1::ModelSpec> ParseModel(const std::string& text) {
   std::error_code ignored;
@@ -36,6 +42,12 @@ absl::StatusOr<v1::Strategy> ParseStrategy(const std::string& text) {
   if (v1::Strategy_Parse(name, &strategy) && strategy != v1::STRATEGY_UNSPECIFIED) return strategy;
   return absl::InvalidArgumentError(absl::StrCat(
       "--strategy must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD, but is ", text));
+}
+
+absl::Status CheckClipNorm(double clip_norm) {
+  if (clip_norm >= kSmallestClipNorm && clip_norm <= kLargestClipNorm) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--clip_norm must be in [", kSmallestClipNorm,
+                                                 ", ", kLargestClipNorm, "], but is ", clip_norm));
 }
 
 absl::Status MakeOutFolder(const std::string& folder) {

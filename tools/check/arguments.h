@@ -17,6 +17,10 @@ absl::StatusOr<v1::ModelSpec> ParseModel(const std::string& text);
 // INVALID_ARGUMENT: no strategy's name, with those there are.
 absl::StatusOr<v1::Strategy> ParseStrategy(const std::string& text);
 
+// INVALID_ARGUMENT: --clip_norm is not in [1e-12, 1e12]. Beyond, squares of a clipped gradient's
+// elements leave the range of floats.
+absl::Status CheckClipNorm(double clip_norm);
+
 // The folder of --out, with those above it. INVALID_ARGUMENT: it cannot be made.
 absl::Status MakeOutFolder(const std::string& folder);
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <thread>
@@ -25,6 +24,7 @@
 #include "common/layout/mode_choice.h"
 #include "common/layout/strategy.h"
 #include "common/spec/hugging_face_config.h"
+#include "tools/check/arguments.h"
 #include "tools/check/gradients_batch.h"
 #include "tools/check/gradients_rank.h"
 #include "worker/comm/local_communicator.h"
@@ -67,6 +67,12 @@ absl::StatusOr<layout::ScheduleChoice> ChooseSchedule(const GradientsOptions& op
   if (!mode.has_value()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--mode \"", options.mode, "\" is not the name of a gradient mode"));
+  }
+  if (options.deferred_norms && !layout::IsAutomatic(options.mode) &&
+      mode->mode.norm == layout::Norm::kNone) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--deferred_norms needs a mode that computes norms, but --mode ", options.mode,
+                     " computes none"));
   }
   const auto strategy = layout::FindStrategy(options.strategy);
   if (!strategy.has_value()) {
@@ -119,7 +125,9 @@ absl::StatusOr<layout::RankGrid> ChooseGrid(const GradientsOptions& options,
 // A quarter of the batch, so far as memory allows.
 int64_t ChooseMicroBatchSize(const GradientsOptions& options, const PublicBatch& batch,
                              const layout::ModelDescription& model) {
-  if (options.micro_batch_size > 0) return options.micro_batch_size;
+  if (options.micro_batch_size > 0) {
+    return std::min(options.micro_batch_size, std::max<int64_t>(1, batch.examples));
+  }
   const int64_t held_bytes = model.num_elements() * static_cast<int64_t>(sizeof(float));
   const int64_t most = std::min(kMostTokensAtOnce / batch.tokens, kMostHeldBytes / held_bytes);
   return std::clamp<int64_t>((batch.examples + kMicroBatches - 1) / kMicroBatches, 1,
@@ -213,10 +221,7 @@ absl::Status WriteWhole(const GradientsJob& job, const GradientsResult& result,
 }
 
 absl::Status CheckOptions(const GradientsOptions& options) {
-  if (!std::isfinite(options.clip_norm) || options.clip_norm <= 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--clip_norm must be finite and positive, but is ", options.clip_norm));
-  }
+  RETURN_IF_ERROR(CheckClipNorm(options.clip_norm));
   if (options.world_size < 1 || options.world_size > kMostRanks) {
     return absl::InvalidArgumentError(absl::StrCat("--world_size must be from 1 to ", kMostRanks,
                                                    ", but is ", options.world_size));

@@ -19,7 +19,7 @@ struct GradientsOptions {
   std::string strategy = "FULL_SHARD";
   int world_size = 1;            // ranks, as threads of this process
   int shard_group_size = 0;      // HYBRID_SHARD; 0: half of the ranks
-  int64_t micro_batch_size = 0;  // examples; 0: chosen from the batch and the model
+  int64_t micro_batch_size = 0;  // examples, at most the batch's; 0: chosen from batch and model
   bool deferred_norms = false;
 };
 

@@ -98,7 +98,8 @@ class GradientsRank {
     const double* norm_sq = pass.private_norm_sq_B().const_data_ptr<double>();
     const int64_t first = FirstExample(micro_batch);
     for (int64_t b = 0; b < job_.micro_batch_size && first + b < job_.batch.examples; ++b) {
-      result_.norms_B[first + b] = std::sqrt(std::max(0.0, norm_sq[b]));
+      // Rounding may leave a square below zero; what is no number stays so.
+      result_.norms_B[first + b] = norm_sq[b] < 0 ? 0 : std::sqrt(norm_sq[b]);
     }
   }
 

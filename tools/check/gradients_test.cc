@@ -97,6 +97,26 @@ class GradientsTest : public testing::Test {
     }
   }
 
+  // A copy of the model in which a row of one of its matrices is not a number.
+  std::string CopyWithoutNumbers(const std::string& model, const char* matrix, int64_t row) const {
+    const std::string original = kModels + model + "/model.safetensors";
+    const std::string folder = folder_ + "/model";
+    std::filesystem::create_directory(folder);
+    std::string bytes = *ReadFile(original);
+    const auto reader = *SafetensorsReader::Open(original);
+    const SafetensorsEntry& entry = *reader->Find(matrix);
+    uint64_t header_bytes = 0;
+    std::memcpy(&header_bytes, bytes.data(), sizeof(header_bytes));
+    const std::vector<float> values(entry.shape[1], std::nanf(""));
+    const size_t row_bytes = values.size() * sizeof(float);
+    std::memcpy(bytes.data() + sizeof(header_bytes) + header_bytes + entry.begin + row * row_bytes,
+                values.data(), row_bytes);
+    EXPECT_OK(AtomicWriteFile(folder + "/model.safetensors", bytes));
+    EXPECT_OK(
+        AtomicWriteFile(folder + "/config.json", *ReadFile(kModels + model + "/config.json")));
+    return folder;
+  }
+
   const std::string folder_;
 };
 
@@ -137,10 +157,32 @@ TEST_F(GradientsTest, EveryStrategyAndWorldSizeReproducesTheGoldenModels) {
 }
 
 TEST_F(GradientsTest, MicroBatchSizeDoesNotMatter) {
-  for (const int64_t size : {1, 5, 100}) {
+  for (const int64_t size : {1, 5, 100, 100'000'000}) {
     GradientsOptions options = OptionsFor("gpt2_tied", "flash_bk");
     options.micro_batch_size = size;
     ExpectGolden("gpt2_tied", options);
+  }
+}
+
+TEST_F(GradientsTest, NormsThatAreNotNumbersAreToldAsSuch) {
+  constexpr char kModel[] = "llama_gqa";
+  constexpr int64_t kToken = 95;  // of the first example alone
+  const std::string folder = CopyWithoutNumbers(kModel, "model.embed_tokens.weight", kToken);
+  ASSERT_OK_AND_ASSIGN(const auto golden, SafetensorsReader::Open(absl::StrCat(
+                                              kModels, kModel, "/reference.safetensors")));
+  const std::vector<double> expected = Read(*golden, *golden->Find("grad_norm"));
+  for (const char* mode : {"per_example", "ghost", "flash_fuse_bk", "no_dp"}) {
+    SCOPED_TRACE(mode);
+    GradientsOptions options = OptionsFor(kModel, mode);
+    options.model = folder;
+    ASSERT_OK(WriteGradients(options));
+    ASSERT_OK_AND_ASSIGN(const auto file, SafetensorsReader::Open(options.out));
+    const std::vector<double> norms = Read(*file, *file->Find("grad_norm"));
+    ASSERT_EQ(norms.size(), expected.size());
+    EXPECT_TRUE(std::isnan(norms[0])) << norms[0];
+    for (size_t b = 1; b < norms.size(); ++b) {
+      EXPECT_NEAR(norms[b], expected[b], kTolerance * expected[b]) << b;
+    }
   }
 }
 
@@ -193,6 +235,9 @@ TEST_F(GradientsTest, BadOptionsAreRefusedByName) {
       {"--mode", [](GradientsOptions& o) { o.mode = "fast"; }},
       {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = 0; }},
       {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = std::nan(""); }},
+      {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = 1e-42; }},
+      {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = 1e13; }},
+      {"--deferred_norms", [](GradientsOptions& o) { o.mode = "no_dp", o.deferred_norms = true; }},
       {"--dtype", [](GradientsOptions& o) { o.dtype = "fp8"; }},
       {"--strategy", [](GradientsOptions& o) { o.strategy = "ZERO"; }},
       {"--world_size", [](GradientsOptions& o) { o.world_size = 0; }},
