@@ -189,13 +189,51 @@ TEST(ModesTest, OneRankAndTwoAreTheSameToTheLastBit) {
 }
 
 TEST(ModesTest, ModesThatFailAreNamed) {
+  ModeComparison comparison;
+  comparison.outcomes = {{.mode = {.name = "per_example"}, .run = MakeRun(1, 2)},
+                         {.mode = {.name = "flash"}, .status = absl::InternalError("rank 1 died")}};
+  EXPECT_THAT(comparison.Disagreeing(), ::testing::ElementsAre("flash"));
+  EXPECT_THAT(ReportText(comparison), HasSubstr("FAILED: rank 1 died"));
+  EXPECT_THAT(ReportText(comparison), HasSubstr("DIFFERS: flash"));
+}
+
+TEST(ModesTest, ModesThatCannotBePlannedAreRefusedBeforeAnyTraining) {
+  const Preset preset{.name = "test",
+                      .settings = SmallSettings(),
+                      .modes = {{.name = "per_example"}, {.name = "no_dp", .deferred_norms = true}},
+                      .reference = "per_example"};
+  std::vector<std::string> progress;
+  EXPECT_THAT(CompareModes(preset, /*checkpoint_folder=*/"",
+                           [&](const std::string& line) { progress.push_back(line); }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("no_dp+deferred")));
+  EXPECT_THAT(progress, IsEmpty());
+}
+
+TEST(ModesTest, RecordsLongerThanTheModelsAreRefused) {
   Preset preset{.name = "test",
                 .settings = SmallSettings(),
-                .modes = {{.name = "per_example"}, {.name = "nonsense"}},
+                .modes = {{.name = "per_example"}},
                 .reference = "per_example"};
-  ASSERT_OK_AND_ASSIGN(const ModeComparison comparison, Compare(preset));
-  EXPECT_THAT(comparison.Disagreeing(), ::testing::ElementsAre("nonsense"));
-  EXPECT_THAT(ReportText(comparison), HasSubstr("DIFFERS: nonsense"));
+  preset.settings.length = 13;
+  EXPECT_THAT(Compare(preset),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--length must be at most")));
+}
+
+TEST(ReportTest, WithoutTheReferenceModesThatClipAreConsistent) {
+  ModeComparison comparison;
+  comparison.preset.reference = "per_example";
+  comparison.outcomes = {{.mode = {.name = "flash"}, .run = MakeRun(1, 2)},
+                         {.mode = {.name = "ghost"}, .run = MakeRun(3, 2)},
+                         {.mode = {.name = "no_dp"}, .clips = false, .run = MakeRun(9, 2)}};
+  const nlohmann::json consistency = ReportJson(comparison)["consistency"];
+  EXPECT_EQ(consistency["final_loss"]["mean"], 2);
+  EXPECT_EQ(consistency["final_loss_range"], 2);
+  EXPECT_EQ(consistency["average_gradient_norm"]["mean"], 1.5);
+  EXPECT_THAT(ReportText(comparison), HasSubstr("mean 2.000000"));
+
+  comparison.outcomes.erase(comparison.outcomes.begin(), comparison.outcomes.begin() + 2);
+  EXPECT_TRUE(ReportJson(comparison)["consistency"].is_null());
+  EXPECT_THAT(ReportText(comparison), ::testing::Not(HasSubstr("consistency")));
 }
 
 TEST(ComparisonTest, DifferencesBeyondTheLimitsDisagree) {
@@ -211,6 +249,9 @@ TEST(ComparisonTest, DifferencesBeyondTheLimitsDisagree) {
 
 TEST(ComparisonTest, SmallNormsAreHeldToARelativeLimit) {
   EXPECT_FALSE(Compare(MakeRun(1, 0.01 + 0.5e-4), MakeRun(1, 0.01)).IsWithin({}));
+  // What the smallest clip norm leaves.
+  EXPECT_FALSE(Compare(MakeRun(1, 1.01e-12), MakeRun(1, 1e-12)).IsWithin({}));
+  EXPECT_TRUE(Compare(MakeRun(1, 1.0001e-12), MakeRun(1, 1e-12)).IsWithin({}));
 }
 
 TEST(ComparisonTest, OneWrongLayerDisagrees) {
@@ -256,6 +297,13 @@ TEST(ProgramTest, ExitCodesSayWhatHappened) {
                         "max_length: 12}}"}),
             kFailed);
   EXPECT_EQ(RunCommand({"modes", "--out", "/proc/none/such"}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--modes", "no_dp+deferred"}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--modes", "ghost_fsdp", "--strategy", "NO_SHARD"}), kFailed);
+  EXPECT_EQ(RunCommand({"modes", "--preset", "quick", "--length", "500"}), kFailed);
+  for (const char* clip_norm : {"1e-42", "1e13", "inf", "nan"}) {
+    EXPECT_EQ(RunCommand({"modes", "--preset", "quick", "--clip_norm", clip_norm}), kFailed);
+    EXPECT_EQ(RunCommand({"profile", "--modes", "flash", "--clip_norm", clip_norm}), kFailed);
+  }
   EXPECT_EQ(RunCommand({"world", "--mode", "triton"}), kFailed);
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Norms below this are rounding: nothing is relative to them.
-constexpr double kSmallestNorm = 1e-6;
+// Only zero is below it: gradients are as small as the clip norm makes them.
+constexpr double kSmallestNorm = 1e-30;
 
 // NaN is larger than everything, and stays.
 void KeepLarger(double value, double& largest) {

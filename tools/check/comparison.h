@@ -50,7 +50,7 @@ Spread SpreadOf(const std::vector<double>& values);
 struct ModeOutcome {
   ModeChoice mode;
   bool clips = true;
-  absl::Status status;  // of planning and of the run
+  absl::Status status;  // of the run
   RecordedRun run;
   std::optional<Difference> from_reference;  // none for the reference itself and where only one
                                              // of the two clips

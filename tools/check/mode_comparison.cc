@@ -25,6 +25,7 @@ class Comparison {
   absl::StatusOr<ModeComparison> Run() {
     PutReferenceFirst();
     ASSIGN_OR_RETURN(training_, RecordedTraining::Create(result_.preset.settings));
+    RETURN_IF_ERROR(CheckModes());
     RETURN_IF_ERROR(ChooseClipNorm());
     RETURN_IF_ERROR(AccountForNoise());
     RETURN_IF_ERROR(TrainOracles());
@@ -39,6 +40,16 @@ class Comparison {
     std::stable_partition(modes.begin(), modes.end(), [&](const ModeChoice& mode) {
       return mode.Label() == result_.preset.reference;
     });
+  }
+
+  // Before minutes of work: whether every mode can be planned.
+  absl::Status CheckModes() const {
+    for (const ModeChoice& mode : result_.preset.modes) {
+      const absl::Status status = training_->Plan(mode).status();
+      if (status.ok()) continue;
+      return absl::Status(status.code(), absl::StrCat(mode.Label(), ": ", status.message()));
+    }
+    return absl::OkStatus();
   }
 
   // The plan that says what all modes have in common: any mode's that clips, if there is one.

@@ -30,8 +30,8 @@ struct ModeComparison {
 };
 
 // With a `checkpoint_folder` every mode leaves its checkpoints below it, by its label. `progress`
-// gets a line of text at each stage. A mode that cannot be planned or trained is an
-// outcome with its status. INVALID_ARGUMENT: settings that no mode can be planned with.
+// gets a line of text at each stage. A mode whose training fails is an outcome with its
+// status. INVALID_ARGUMENT, before any training: settings that a mode cannot be planned with.
 // UNIMPLEMENTED: no fp64 reference for the model.
 absl::StatusOr<ModeComparison> CompareModes(
     const Preset& preset, const std::string& checkpoint_folder,

@@ -1,7 +1,7 @@
 #include "tools/check/mode_report.h"
 
 #include <algorithm>
-#include <cmath>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -48,7 +48,7 @@ json RunJson(const RecordedRun& run) {
           {"clip_fractions", fractions},   {"layer_norms", ToJson(run)["layers"]}};
 }
 
-// Over the modes that compute the same as the reference.
+// Over the modes that compute the same as the reference or, without one, over those that clip.
 struct Consistency {
   Spread final_loss;
   Spread gradient_norm;
@@ -62,15 +62,41 @@ double RangeOf(const std::vector<double>& values) {
   return *high - *low;
 }
 
-Consistency ConsistencyOf(const ModeComparison& comparison) {
+// Nothing where there are no such modes.
+std::optional<Consistency> ConsistencyOf(const ModeComparison& comparison) {
+  const auto is_reference = [&](const ModeOutcome& outcome) {
+    return outcome.status.ok() && outcome.mode.Label() == comparison.preset.reference;
+  };
+  const bool has_reference =
+      std::any_of(comparison.outcomes.begin(), comparison.outcomes.end(), is_reference);
   std::vector<double> losses, norms;
   for (const ModeOutcome& outcome : comparison.outcomes) {
-    const bool is_reference = outcome.mode.Label() == comparison.preset.reference;
-    if (!outcome.status.ok() || !(is_reference || outcome.from_reference.has_value())) continue;
+    const bool counts =
+        has_reference ? is_reference(outcome) || outcome.from_reference.has_value() : outcome.clips;
+    if (!outcome.status.ok() || !counts) continue;
     losses.push_back(outcome.run.FinalLoss());
     norms.push_back(outcome.run.MeanGradientNorm());
   }
-  return {SpreadOf(losses), SpreadOf(norms), RangeOf(losses), RangeOf(norms)};
+  if (losses.empty()) return std::nullopt;
+  return Consistency{SpreadOf(losses), SpreadOf(norms), RangeOf(losses), RangeOf(norms)};
+}
+
+json ConsistencyJson(const std::optional<Consistency>& consistency) {
+  if (!consistency.has_value()) return nullptr;
+  return {{"final_loss", SpreadJson(consistency->final_loss)},
+          {"final_loss_range", consistency->loss_range},
+          {"average_gradient_norm", SpreadJson(consistency->gradient_norm)},
+          {"average_gradient_norm_range", consistency->gradient_norm_range}};
+}
+
+std::string ConsistencyText(const std::optional<Consistency>& consistency) {
+  if (!consistency.has_value()) return "";
+  return absl::StrFormat(
+      "consistency   final loss          mean %.6f  std %.1e  largest difference %.1e\n"
+      "              mean gradient norm  mean %.6f  std %.1e  largest difference %.1e\n\n",
+      consistency->final_loss.mean, consistency->final_loss.standard_deviation,
+      consistency->loss_range, consistency->gradient_norm.mean,
+      consistency->gradient_norm.standard_deviation, consistency->gradient_norm_range);
 }
 
 std::string Small(const std::optional<Difference>& difference, double Spread::*member, bool loss) {
@@ -183,11 +209,7 @@ json ReportJson(const ModeComparison& comparison) {
     report["epsilon"] = comparison.epsilon;
     report["delta"] = comparison.preset.delta;
   }
-  const Consistency consistency = ConsistencyOf(comparison);
-  report["consistency"] = {{"final_loss", SpreadJson(consistency.final_loss)},
-                           {"final_loss_range", consistency.loss_range},
-                           {"average_gradient_norm", SpreadJson(consistency.gradient_norm)},
-                           {"average_gradient_norm_range", consistency.gradient_norm_range}};
+  report["consistency"] = ConsistencyJson(ConsistencyOf(comparison));
   return report;
 }
 
@@ -204,20 +226,13 @@ std::string ReportText(const ModeComparison& comparison) {
   for (const ModeOutcome& outcome : comparison.outcomes) {
     absl::StrAppend(&text, Row(outcome, comparison.tolerance));
   }
-  const Consistency consistency = ConsistencyOf(comparison);
   absl::StrAppendFormat(
       &text,
       "\nref.: %s; no_dp where it alone does not clip has none. distance: of the last parameters "
       "from fp64's,\nover their norm. Limits: loss %.0e, gradient norm %.0e (absolute and "
       "relative; each matrix's too).\n\n",
       comparison.preset.reference, comparison.tolerance.loss, comparison.tolerance.gradient_norm);
-  absl::StrAppendFormat(
-      &text,
-      "consistency   final loss          mean %.6f  std %.1e  largest difference %.1e\n"
-      "              mean gradient norm  mean %.6f  std %.1e  largest difference %.1e\n\n",
-      consistency.final_loss.mean, consistency.final_loss.standard_deviation,
-      consistency.loss_range, consistency.gradient_norm.mean,
-      consistency.gradient_norm.standard_deviation, consistency.gradient_norm_range);
+  absl::StrAppend(&text, ConsistencyText(ConsistencyOf(comparison)));
   if (comparison.epsilon > 0) {
     absl::StrAppendFormat(
         &text,

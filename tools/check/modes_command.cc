@@ -66,7 +66,10 @@ absl::StatusOr<Preset> PresetOf(const Arguments& arguments) {
   Override(arguments.seed, settings.seed);
   Override(arguments.world_size, settings.world_size);
   Override(arguments.clip_norm, settings.clip_norm);
-  if (arguments.clip_norm) preset.clips_half = false;
+  if (arguments.clip_norm) {
+    RETURN_IF_ERROR(CheckClipNorm(*arguments.clip_norm));
+    preset.clips_half = false;
+  }
   if (!arguments.modes.empty()) {
     preset.modes.clear();
     for (const std::string& text : arguments.modes) {

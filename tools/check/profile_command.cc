@@ -44,6 +44,7 @@ RunSettings DefaultSettings() {
 absl::Status Complete(Arguments& arguments) {
   RunSettings& settings = arguments.options.settings;
   settings.uses_adamw = true;
+  RETURN_IF_ERROR(CheckClipNorm(settings.clip_norm));
   if (!arguments.model.empty()) {
     ASSIGN_OR_RETURN(settings.model, ParseModel(arguments.model));
   }

@@ -15,6 +15,7 @@
 #include "common/dataset/token_file_writer.h"
 #include "common/spec/model_layout.h"
 #include "server/planning/planner.h"
+#include "tools/check/preset.h"
 #include "tools/check/rank_gang.h"
 
 namespace sotto::check {
@@ -32,7 +33,7 @@ v1::JobSpec SpecOf(const RunSettings& settings, const ModeChoice& mode) {
   v1::PrivacySpec& privacy = *spec.mutable_privacy();
   privacy.set_not_private(true);
   privacy.set_seed(settings.seed);
-  privacy.set_clip_norm(settings.clip_norm);
+  if (Clips(mode) || settings.noise_multiplier > 0) privacy.set_clip_norm(settings.clip_norm);
   privacy.set_fixed_noise_multiplier(settings.noise_multiplier);
   v1::TrainSpec& train = *spec.mutable_train();
   train.set_expected_batch_size(settings.batch);
@@ -53,11 +54,26 @@ v1::JobSpec SpecOf(const RunSettings& settings, const ModeChoice& mode) {
   return spec;
 }
 
+int64_t MaxLengthOf(const v1::ModelSpec& model) {
+  if (model.has_llama()) return model.llama().max_length();
+  if (model.has_encoder()) return model.encoder().max_length();
+  return model.gpt2().max_length();
+}
+
+// A worker truncates records that are longer, the oracle does not.
+absl::Status CheckLength(const RunSettings& settings) {
+  const int64_t longest = MaxLengthOf(settings.model);
+  if (settings.length <= longest) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--length must be at most the model's max_length ",
+                                                 longest, ", but is ", settings.length));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RecordedTraining>> RecordedTraining::Create(
     const RunSettings& settings) {
   RETURN_IF_ERROR(spec::DescribeModel(settings.model).status());
+  RETURN_IF_ERROR(CheckLength(settings));
   ASSIGN_OR_RETURN(std::string folder, MakeTempDir("/tmp/sotto-check-"));
   std::unique_ptr<RecordedTraining> training(new RecordedTraining(settings, std::move(folder)));
   RETURN_IF_ERROR(training->WriteRecords());
