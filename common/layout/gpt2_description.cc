@@ -142,13 +142,13 @@ UnitDescription Block(const Gpt2Dimensions& dimensions, int64_t index) {
 //
 // Alive at once inside one block's backward, in multiples of the width: gradients of the hidden
 // layer before and after GELU (8), of q, k and v apart and joined (6), of the residual stream and
-// its branches (4), and what ATen's kernels copy and the allocator has not given back (7, measured:
+// its branches (4), and what ATen's kernels copy and the allocator has not given back (5, measured:
 // tests/equivalence/memory_test).
 StageFootprint BlockFootprint(const Gpt2Dimensions& dimensions) {
   const auto width = static_cast<double>(dimensions.width);
   const auto mlp_width = static_cast<double>(MlpWidth(dimensions));
   return {.kept_per_token = 8 * width + 2 * mlp_width + 4 + static_cast<double>(dimensions.heads),
-          .workspace_per_token = 17 * width + 2 * mlp_width};
+          .workspace_per_token = 15 * width + 2 * mlp_width};
 }
 
 // Logits, which become their gradient, and a scaled copy of it. A tied head keeps T values per
