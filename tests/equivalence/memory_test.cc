@@ -37,17 +37,16 @@ layout::MemoryEstimate Estimate(const RunOptions& options, const v1::JobPlan& pl
 
 class MemoryTest : public ::testing::TestWithParam<Case> {};
 
-TEST_P(MemoryTest, MeasuredPeakIsWithinTheEstimate) {
-  const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
-  const RunResult run = Train(directory, GetParam().options);
-  ASSERT_TRUE(run.succeeded);
-  const layout::MemoryEstimate estimate =
-      Estimate(GetParam().options, MakePlan(directory, GetParam().options));
-  const int64_t planned = estimate.total_bytes() - layout::kControlBytes;  // No coordinator here.
+// A peak differs by a per cent from run to run: the plan must be above each one, and near the
+// largest of at most three.
+constexpr int kMostRuns = 3;
+
+void Print(const Case& tested, int64_t measured, int64_t planned,
+           const layout::MemoryEstimate& estimate) {
   const double mebibyte = 1 << 20;
-  std::cout << GetParam().name << ": measured " << run.peak_bytes / mebibyte << " MiB, estimate "
+  std::cout << tested.name << ": measured " << measured / mebibyte << " MiB, estimate "
             << planned / mebibyte << " MiB (ratio "
-            << static_cast<double>(planned) / static_cast<double>(run.peak_bytes) << "); shards "
+            << static_cast<double>(planned) / static_cast<double>(measured) << "); shards "
             << (estimate.parameters_bytes + estimate.gradient_bytes + estimate.optimizer_bytes) /
                    mebibyte
             << " slots " << estimate.slots_bytes / mebibyte << " activations "
@@ -56,8 +55,23 @@ TEST_P(MemoryTest, MeasuredPeakIsWithinTheEstimate) {
             << estimate.workspace_bytes / mebibyte << " communicator "
             << estimate.communicator_bytes / mebibyte << " baseline "
             << estimate.baseline_bytes / mebibyte << std::endl;
-  EXPECT_LE(run.peak_bytes, planned);
-  EXPECT_LE(planned, 1.05 * static_cast<double>(run.peak_bytes));
+}
+
+TEST_P(MemoryTest, MeasuredPeakIsWithinTheEstimate) {
+  int64_t planned = 0;
+  int64_t largest = 0;
+  for (int i = 0; i < kMostRuns && (i == 0 || planned > 1.05 * static_cast<double>(largest)); ++i) {
+    const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
+    const RunResult run = Train(directory, GetParam().options);
+    ASSERT_TRUE(run.succeeded);
+    const layout::MemoryEstimate estimate =
+        Estimate(GetParam().options, MakePlan(directory, GetParam().options));
+    planned = estimate.total_bytes() - layout::kControlBytes;  // No coordinator here.
+    Print(GetParam(), run.peak_bytes, planned, estimate);
+    EXPECT_LE(run.peak_bytes, planned);
+    largest = std::max(largest, run.peak_bytes);
+  }
+  EXPECT_LE(planned, 1.05 * static_cast<double>(largest));
 }
 
 // Short runs: the second step allocates nothing new. `records` and the rate give several full
