@@ -202,6 +202,20 @@ int64_t CommunicatorBytes(const FlatLayout& layout, int world_size) {
                                         CommunicatorRegionElements(layout, world_size) * kFloat;
 }
 
+namespace {
+
+// What ranks touch of the communicator's memory. An all-reduce alone (NO_SHARD) fills a rank's
+// second region only with the slice that the rank sums.
+int64_t TouchedCommunicatorBytes(const FlatLayout& layout, const MemoryOptions& options) {
+  const int world_size = WorldSize(layout, options.world_size);
+  if (world_size == 1) return 0;
+  const int64_t all = CommunicatorBytes(layout, options.world_size);
+  if (options.strategy != Strategy::kNoShard) return all;
+  return all - (world_size - 1) * CommunicatorRegionElements(layout, options.world_size) * kFloat;
+}
+
+}  // namespace
+
 MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& layout,
                               const MemoryOptions& options) {
   const MicroBatchElements micro_batch(model, layout, options);
@@ -214,9 +228,7 @@ MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& l
       .activations_bytes = micro_batch.Activations() * kFloat,
       .held_gradients_bytes = micro_batch.Held() * kFloat,
       .workspace_bytes = (micro_batch.HeldAndWorkspace() - micro_batch.Held()) * kFloat,
-      .communicator_bytes = WorldSize(layout, options.world_size) > 1
-                                ? CommunicatorBytes(layout, options.world_size)
-                                : 0,
+      .communicator_bytes = TouchedCommunicatorBytes(layout, options),
       .baseline_bytes = kRuntimeBytes + kControlBytes};
   const int64_t tensors = estimate.total_bytes() - estimate.baseline_bytes;
   estimate.workspace_bytes += static_cast<int64_t>(kFragmentation * static_cast<double>(tensors));
