@@ -79,4 +79,20 @@ UnitBuilder& UnitBuilder::OneRowPerExample() {
   return *this;
 }
 
+void AddUnits(UnitDescription root, int64_t blocks,
+              absl::FunctionRef<UnitDescription(int64_t index)> make_block,
+              const StageFootprint& block_footprint, const StageFootprint& head_footprint,
+              ModelDescription& model) {
+  model.units.push_back(std::move(root));
+  model.stages.push_back(0);
+  model.footprints.push_back({});
+  for (int64_t i = 0; i < blocks; ++i) {
+    model.units.push_back(make_block(i));
+    model.stages.push_back(static_cast<int>(i) + 1);
+    model.footprints.push_back(block_footprint);
+  }
+  model.stages.push_back(0);
+  model.footprints.push_back(head_footprint);
+}
+
 }  // namespace sotto::layout

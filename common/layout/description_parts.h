@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "common/layout/model_description.h"
@@ -50,6 +51,13 @@ class UnitBuilder {
 
   UnitDescription unit_;
 };
+
+// Fills units, stages and footprints of `model`: the root runs first (its activations are the first
+// block's input) and last, each of `blocks` blocks once between.
+void AddUnits(UnitDescription root, int64_t blocks,
+              absl::FunctionRef<UnitDescription(int64_t index)> make_block,
+              const StageFootprint& block_footprint, const StageFootprint& head_footprint,
+              ModelDescription& model);
 
 }  // namespace sotto::layout
 

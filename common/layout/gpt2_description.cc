@@ -2,24 +2,23 @@
 
 #include <cmath>
 #include <string>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/layout/description_parts.h"
 
 namespace sotto::layout {
 namespace {
 
+constexpr char kFamily[] = "gpt2";
+
 absl::Status CheckDimensions(const Gpt2Dimensions& dimensions) {
-  const auto require = [](absl::string_view name, int64_t value, int64_t minimum) {
-    if (value >= minimum) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("gpt2.", name, " must be at least ", minimum, ", but is ", value));
-  };
   for (const absl::Status& status :
-       {require("vocabulary_size", dimensions.vocabulary_size, 2),
-        require("width", dimensions.width, 1), require("layers", dimensions.layers, 1),
-        require("heads", dimensions.heads, 1), require("max_length", dimensions.max_length, 1)}) {
+       {RequireAtLeast(kFamily, "vocabulary_size", dimensions.vocabulary_size, 2),
+        RequireAtLeast(kFamily, "width", dimensions.width, 1),
+        RequireAtLeast(kFamily, "layers", dimensions.layers, 1),
+        RequireAtLeast(kFamily, "heads", dimensions.heads, 1),
+        RequireAtLeast(kFamily, "max_length", dimensions.max_length, 1)}) {
     if (!status.ok()) return status;
   }
   if (dimensions.mlp_width < 0) {
@@ -31,108 +30,46 @@ absl::Status CheckDimensions(const Gpt2Dimensions& dimensions) {
                                                    dimensions.width, " is not by ",
                                                    dimensions.heads));
   }
-  if (!std::isfinite(dimensions.layer_norm_epsilon) || dimensions.layer_norm_epsilon <= 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("gpt2.layer_norm_epsilon must be finite and positive, but is ",
-                     dimensions.layer_norm_epsilon));
+  if (absl::Status status =
+          RequirePositive(kFamily, "layer_norm_epsilon", dimensions.layer_norm_epsilon);
+      !status.ok()) {
+    return status;
   }
-  if (!std::isfinite(dimensions.init_stddev) || dimensions.init_stddev < 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "gpt2.init_stddev must be finite and not negative, but is ", dimensions.init_stddev));
-  }
-  return absl::OkStatus();
-}
-
-ParameterDescription Weight(std::string name, std::vector<int64_t> shape, double stddev) {
-  return {.name = std::move(name),
-          .shape = std::move(shape),
-          .init = Init::kNormal,
-          .init_stddev = stddev,
-          .weight_decay = true};
-}
-
-ParameterDescription Bias(std::string name, int64_t size) {
-  return {.name = std::move(name), .shape = {size}, .init = Init::kZeros};
-}
-
-ParameterDescription Gain(std::string name, int64_t size) {
-  return {.name = std::move(name), .shape = {size}, .init = Init::kOnes};
-}
-
-LayerDescription Layer(std::string name, LayerKind kind, int64_t inputs, int64_t outputs,
-                       std::vector<int> parameters) {
-  return {.name = std::move(name),
-          .kind = kind,
-          .inputs = inputs,
-          .outputs = outputs,
-          .parameters = std::move(parameters)};
-}
-
-// In the order in which a forward pass meets them first.
-std::vector<LayerDescription> RootLayers(const Gpt2Dimensions& dimensions) {
-  const int64_t width = dimensions.width;
-  const int64_t vocabulary = dimensions.vocabulary_size;
-  std::vector<LayerDescription> layers = {
-      Layer("wte", dimensions.tied_head ? LayerKind::kTiedEmbedding : LayerKind::kEmbedding,
-            vocabulary, width, {0}),
-      Layer("wpe", LayerKind::kPositions, dimensions.max_length, width, {1}),
-      Layer("ln_f", LayerKind::kLayerNorm, width, width, {2, 3})};
-  layers.back().in_last_stage = true;
-  if (!dimensions.tied_head) {
-    layers.push_back(Layer("lm_head", LayerKind::kLinear, width, vocabulary, {4}));
-    layers.back().in_last_stage = true;
-  }
-  return layers;
+  return RequirePositive(kFamily, "init_stddev", dimensions.init_stddev, /*zero_allowed=*/true);
 }
 
 int64_t MlpWidth(const Gpt2Dimensions& dimensions) {
   return dimensions.mlp_width > 0 ? dimensions.mlp_width : 4 * dimensions.width;
 }
 
-std::vector<LayerDescription> BlockLayers(const std::string& prefix, int64_t width,
-                                          int64_t mlp_width) {
-  return {Layer(prefix + "ln_1", LayerKind::kLayerNorm, width, width, {0, 1}),
-          Layer(prefix + "attn.c_attn", LayerKind::kLinear, width, 3 * width, {2, 3}),
-          Layer(prefix + "attn.c_proj", LayerKind::kLinear, width, width, {4, 5}),
-          Layer(prefix + "ln_2", LayerKind::kLayerNorm, width, width, {6, 7}),
-          Layer(prefix + "mlp.c_fc", LayerKind::kLinear, width, mlp_width, {8, 9}),
-          Layer(prefix + "mlp.c_proj", LayerKind::kLinear, mlp_width, width, {10, 11})};
-}
-
-UnitDescription Root(const Gpt2Dimensions& dimensions) {
-  const int64_t width = dimensions.width;
-  const double stddev = dimensions.init_stddev;
-  UnitDescription root{
-      .name = "root",
-      .parameters = {Weight("wte.weight", {dimensions.vocabulary_size, width}, stddev),
-                     Weight("wpe.weight", {dimensions.max_length, width}, stddev),
-                     Gain("ln_f.weight", width), Bias("ln_f.bias", width)}};
-  if (!dimensions.tied_head) {
-    root.parameters.push_back(
-        Weight("lm_head.weight", {dimensions.vocabulary_size, width}, stddev));
+UnitDescription Root(const Gpt2Dimensions& d) {
+  UnitBuilder root("root");
+  root.Table("wte", d.tied_head ? LayerKind::kTiedEmbedding : LayerKind::kEmbedding,
+             d.vocabulary_size, d.width, d.init_stddev)
+      .Table("wpe", LayerKind::kPositions, d.max_length, d.width, d.init_stddev);
+  root.LayerNorm("ln_f", d.width).InLastStage();
+  if (!d.tied_head) {
+    root.Linear("lm_head", {d.vocabulary_size, d.width}, d.width, d.vocabulary_size,
+                /*bias=*/false, d.init_stddev)
+        .InLastStage();
   }
-  root.layers = RootLayers(dimensions);
-  return root;
+  return root.Build();
 }
 
-UnitDescription Block(const Gpt2Dimensions& dimensions, int64_t index) {
-  const int64_t width = dimensions.width;
-  const int64_t mlp_width = MlpWidth(dimensions);
-  const double stddev = dimensions.init_stddev;
-  const double residual_stddev = stddev / std::sqrt(2.0 * static_cast<double>(dimensions.layers));
+UnitDescription Block(const Gpt2Dimensions& d, int64_t index) {
+  const double residual_stddev = d.init_stddev / std::sqrt(2.0 * static_cast<double>(d.layers));
   const std::string prefix = absl::StrCat("h.", index, ".");
-  return {.name = absl::StrCat("h.", index),
-          .parameters = {Gain(prefix + "ln_1.weight", width), Bias(prefix + "ln_1.bias", width),
-                         Weight(prefix + "attn.c_attn.weight", {width, 3 * width}, stddev),
-                         Bias(prefix + "attn.c_attn.bias", 3 * width),
-                         Weight(prefix + "attn.c_proj.weight", {width, width}, residual_stddev),
-                         Bias(prefix + "attn.c_proj.bias", width),
-                         Gain(prefix + "ln_2.weight", width), Bias(prefix + "ln_2.bias", width),
-                         Weight(prefix + "mlp.c_fc.weight", {width, mlp_width}, stddev),
-                         Bias(prefix + "mlp.c_fc.bias", mlp_width),
-                         Weight(prefix + "mlp.c_proj.weight", {mlp_width, width}, residual_stddev),
-                         Bias(prefix + "mlp.c_proj.bias", width)},
-          .layers = BlockLayers(prefix, width, mlp_width)};
+  UnitBuilder block(absl::StrCat("h.", index));
+  const auto linear = [&](const char* name, int64_t inputs, int64_t outputs, double stddev) {
+    block.Linear(prefix + name, {inputs, outputs}, inputs, outputs, /*bias=*/true, stddev);
+  };
+  block.LayerNorm(prefix + "ln_1", d.width);
+  linear("attn.c_attn", d.width, 3 * d.width, d.init_stddev);
+  linear("attn.c_proj", d.width, d.width, residual_stddev);
+  block.LayerNorm(prefix + "ln_2", d.width);
+  linear("mlp.c_fc", d.width, MlpWidth(d), d.init_stddev);
+  linear("mlp.c_proj", MlpWidth(d), d.width, residual_stddev);
+  return block.Build();
 }
 
 // Kept per token by a block, in multiples of the width: the input (1), the first norm's output (1),
@@ -168,16 +105,9 @@ StageFootprint HeadFootprint(const Gpt2Dimensions& dimensions) {
 absl::StatusOr<ModelDescription> MakeGpt2Description(const Gpt2Dimensions& dimensions) {
   if (absl::Status status = CheckDimensions(dimensions); !status.ok()) return status;
   ModelDescription model{.family = dimensions, .vocabulary_size = dimensions.vocabulary_size};
-  model.units.push_back(Root(dimensions));
-  model.stages.push_back(0);
-  model.footprints.push_back({});
-  for (int64_t i = 0; i < dimensions.layers; ++i) {
-    model.units.push_back(Block(dimensions, i));
-    model.stages.push_back(static_cast<int>(i) + 1);
-    model.footprints.push_back(BlockFootprint(dimensions));
-  }
-  model.stages.push_back(0);
-  model.footprints.push_back(HeadFootprint(dimensions));
+  AddUnits(
+      Root(dimensions), dimensions.layers, [&](int64_t index) { return Block(dimensions, index); },
+      BlockFootprint(dimensions), HeadFootprint(dimensions), model);
   return model;
 }
 

@@ -137,16 +137,9 @@ absl::StatusOr<ModelDescription> MakeLlamaDescription(const LlamaDimensions& giv
   const LlamaDimensions dimensions = Resolved(given);
   if (absl::Status status = CheckDimensions(dimensions); !status.ok()) return status;
   ModelDescription model{.family = dimensions, .vocabulary_size = dimensions.vocabulary_size};
-  model.units.push_back(Root(dimensions));
-  model.stages.push_back(0);
-  model.footprints.push_back({});
-  for (int64_t i = 0; i < dimensions.layers; ++i) {
-    model.units.push_back(Block(dimensions, i));
-    model.stages.push_back(static_cast<int>(i) + 1);
-    model.footprints.push_back(BlockFootprint(dimensions));
-  }
-  model.stages.push_back(0);
-  model.footprints.push_back(HeadFootprint(dimensions));
+  AddUnits(
+      Root(dimensions), dimensions.layers, [&](int64_t index) { return Block(dimensions, index); },
+      BlockFootprint(dimensions), HeadFootprint(dimensions), model);
   return model;
 }
 
