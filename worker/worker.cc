@@ -14,8 +14,8 @@
 #include "common/base/status_macros.h"
 #include "common/spec/device_profile_message.h"
 #include "proto/sotto/v1/worker_service.pb.h"
+#include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
-#include "worker/comm/solo_communicator.h"
 #include "worker/control/control_client.h"
 #include "worker/control_observer.h"
 #include "worker/device_profile.h"
@@ -145,17 +145,13 @@ class Worker {
   }
 
   absl::Status Connect() {
-    if (options_.world_size == 1) {
-      communicator_ = std::make_unique<comm::SoloCommunicator>();
-      return absl::OkStatus();
-    }
     const int64_t bytes = welcome_.plan().sharding().communicator_bytes();
-    ASSIGN_OR_RETURN(communicator_, comm::LocalCommunicator::Create(
-                                        {.rank = options_.rank,
-                                         .world_size = options_.world_size,
-                                         .memfd = options_.memfd,
-                                         .region_elements = comm::LocalCommunicator::RegionElements(
-                                             options_.world_size, bytes)}));
+    ASSIGN_OR_RETURN(communicator_,
+                     comm::Connect({.rank = options_.rank,
+                                    .world_size = options_.world_size,
+                                    .memfd = options_.memfd,
+                                    .region_elements = comm::LocalCommunicator::RegionElements(
+                                        options_.world_size, bytes)}));
     return absl::OkStatus();
   }
 

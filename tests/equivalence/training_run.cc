@@ -21,8 +21,8 @@
 #include "common/layout/schedule_options.h"
 #include "common/layout/strategy.h"
 #include "common/spec/model_layout.h"
+#include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
-#include "worker/comm/solo_communicator.h"
 #include "worker/comm/testing/rank_processes.h"
 #include "worker/resident_memory.h"
 #include "worker/training.h"
@@ -97,19 +97,6 @@ class RecordingObserver : public train::TrainObserver {
   std::vector<double> evaluations;
 };
 
-absl::StatusOr<std::unique_ptr<comm::Communicator>> Connect(const comm::RankContext& context,
-                                                            const v1::JobPlan& plan) {
-  if (context.world_size == 1) return std::make_unique<comm::SoloCommunicator>();
-  ASSIGN_OR_RETURN(std::unique_ptr<comm::Communicator> communicator,
-                   comm::LocalCommunicator::Create(
-                       {.rank = context.rank,
-                        .world_size = context.world_size,
-                        .memfd = context.memfd,
-                        .region_elements = comm::LocalCommunicator::RegionElements(
-                            context.world_size, plan.sharding().communicator_bytes())}));
-  return communicator;
-}
-
 // The argument is the run's directory: it holds plan.bin and run.txt (first step, end step,
 // checkpoint directory).
 const comm::RankBodyRegistration kTrain(
@@ -124,8 +111,13 @@ const comm::RankBodyRegistration kTrain(
       SOTTO_CHECK(plan.ParseFromString(plan_bytes) && absl::SimpleAtoi(words[0], &first_step) &&
                   absl::SimpleAtoi(words[1], &end_step));
       at::set_num_threads(plan.sharding().threads_per_rank());
-      ASSIGN_OR_RETURN(const std::unique_ptr<comm::Communicator> communicator,
-                       Connect(context, plan));
+      ASSIGN_OR_RETURN(
+          const std::unique_ptr<comm::Communicator> communicator,
+          comm::Connect({.rank = context.rank,
+                         .world_size = context.world_size,
+                         .memfd = context.memfd,
+                         .region_elements = comm::LocalCommunicator::RegionElements(
+                             context.world_size, plan.sharding().communicator_bytes())}));
       grant::GrantGate gate({.attempt = 1, .end_step = end_step, .clock = &RealClock::Get()});
       RETURN_IF_ERROR(gate.Extend({.first_step = first_step, .end_step = end_step, .attempt = 1}));
       RecordingObserver observer;

@@ -20,8 +20,8 @@
 #include "common/layout/schedule_options.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/autograd_all_layers.h"
+#include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
-#include "worker/comm/solo_communicator.h"
 #include "worker/comm/testing/rank_processes.h"
 #include "worker/dp/flat_clipping.h"
 #include "worker/dp/gradient_pass.h"
@@ -62,16 +62,6 @@ models::MicroBatch Dummy() {
   return {.tokens_BT = at::zeros({2, 5}, at::kLong),
           .loss_mask_BT = at::zeros({2, 5}),
           .example_ids = {-1, -1}};
-}
-
-absl::StatusOr<std::unique_ptr<comm::Communicator>> Connect(const comm::RankContext& context) {
-  if (context.world_size == 1) return std::make_unique<comm::SoloCommunicator>();
-  ASSIGN_OR_RETURN(std::unique_ptr<comm::Communicator> communicator,
-                   comm::LocalCommunicator::Create({.rank = context.rank,
-                                                    .world_size = context.world_size,
-                                                    .memfd = context.memfd,
-                                                    .region_elements = kRegionElements}));
-  return communicator;
 }
 
 // The profile counts what the schedule says.
@@ -166,7 +156,11 @@ const comm::RankBodyRegistration kSums(
       const std::vector<std::string> words = absl::StrSplit(context.argument, ' ');
       double clip_norm = 0;
       SOTTO_CHECK(absl::SimpleAtod(words[2], &clip_norm));
-      ASSIGN_OR_RETURN(const std::unique_ptr<comm::Communicator> communicator, Connect(context));
+      ASSIGN_OR_RETURN(const std::unique_ptr<comm::Communicator> communicator,
+                       comm::Connect({.rank = context.rank,
+                                      .world_size = context.world_size,
+                                      .memfd = context.memfd,
+                                      .region_elements = kRegionElements}));
       const std::vector<SumCase> cases = CasesOf(context.world_size);
       for (size_t i = 0; i < cases.size(); ++i) {
         const absl::StatusOr<std::string> bytes =

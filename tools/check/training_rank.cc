@@ -11,8 +11,8 @@
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/check/step_recorder.h"
+#include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
-#include "worker/comm/solo_communicator.h"
 #include "worker/grant/grant_gate.h"
 #include "worker/training.h"
 
@@ -37,19 +37,6 @@ absl::StatusOr<RunRequest> ReadRequest(const std::string& directory) {
   return request;
 }
 
-absl::StatusOr<std::unique_ptr<comm::Communicator>> Connect(const RankContext& context,
-                                                            const v1::JobPlan& plan) {
-  if (context.world_size == 1) return std::make_unique<comm::SoloCommunicator>();
-  ASSIGN_OR_RETURN(std::unique_ptr<comm::Communicator> communicator,
-                   comm::LocalCommunicator::Create(
-                       {.rank = context.rank,
-                        .world_size = context.world_size,
-                        .memfd = context.memfd,
-                        .region_elements = comm::LocalCommunicator::RegionElements(
-                            context.world_size, plan.sharding().communicator_bytes())}));
-  return communicator;
-}
-
 }  // namespace
 
 absl::Status WriteRequest(const RunRequest& request, const std::string& directory) {
@@ -67,8 +54,13 @@ absl::Status TrainAsRank(const RankContext& context) {
   ASSIGN_OR_RETURN(const RunRequest request, ReadRequest(context.directory));
   const int64_t steps = request.plan.train().steps();
   at::set_num_threads(request.plan.sharding().threads_per_rank());
-  ASSIGN_OR_RETURN(const std::unique_ptr<comm::Communicator> communicator,
-                   Connect(context, request.plan));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<comm::Communicator> communicator,
+      comm::Connect({.rank = context.rank,
+                     .world_size = context.world_size,
+                     .memfd = context.memfd,
+                     .region_elements = comm::LocalCommunicator::RegionElements(
+                         context.world_size, request.plan.sharding().communicator_bytes())}));
   grant::GrantGate gate({.attempt = 1, .end_step = steps, .clock = &RealClock::Get()});
   RETURN_IF_ERROR(gate.Extend({.first_step = 0, .end_step = steps, .attempt = 1}));
   StepRecorder recorder(request, RealClock::Get());
