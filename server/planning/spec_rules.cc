@@ -12,6 +12,7 @@
 #include "server/planning/model_facts.h"
 #include "server/planning/model_rules.h"
 #include "server/planning/privacy_rules.h"
+#include "server/planning/unsupported_rules.h"
 #include "server/planning/value_checks.h"
 
 namespace sotto::planning {
@@ -207,6 +208,7 @@ void CheckCheckpoint(const v1::CheckpointSpec& checkpoint, Rules& rules) {
 void CheckSpec(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, const HostFacts& host,
                const PlanOptions& options, Rules& rules) {
   CheckName(spec, rules);
+  CheckUnsupported(spec, rules);
   CheckModel(spec.model(), rules);
   CheckLengths(spec, rules);
   const bool known = !dataset.name().empty();

@@ -1,0 +1,39 @@
+#include "server/planning/unsupported_rules.h"
+
+namespace sotto::planning {
+namespace {
+
+constexpr char kLater[] = "is not supported yet: leave it out";
+
+void CheckOffload(const v1::OffloadSpec& offload, Rules& rules) {
+  constexpr char kRule[] = "needs a GPU and is not supported yet: leave it out";
+  rules.Require(!offload.parameters(), "workers.offload.parameters", kRule, "true");
+  rules.Require(!offload.gradients(), "workers.offload.gradients", kRule, "true");
+  rules.Require(!offload.optimizer_state(), "workers.offload.optimizer_state", kRule, "true");
+}
+
+}  // namespace
+
+void CheckUnsupported(const v1::JobSpec& spec, Rules& rules) {
+  const auto refuse = [&](bool is_set, absl::string_view field) {
+    rules.Require(!is_set, field, kLater, "given");
+  };
+  const v1::ModelSpec& model = spec.model();
+  refuse(model.has_mlp(), "model.mlp");
+  refuse(model.has_cnn(), "model.cnn");
+  refuse(model.has_vit(), "model.vit");
+  refuse(model.has_dit(), "model.dit");
+  refuse(model.llama().query_key_norm(), "model.llama.query_key_norm");
+  refuse(spec.has_inference(), "inference");
+  refuse(spec.privacy().metrics().has_accuracy_multiplier(), "privacy.metrics.accuracy_multiplier");
+  refuse(spec.train().has_activation_checkpointing(), "train.activation_checkpointing");
+  refuse(spec.checkpoint().keep_best() != 0, "checkpoint.keep_best");
+  const v1::WorkersSpec& workers = spec.workers();
+  refuse(workers.has_reshard_after_forward(), "workers.reshard_after_forward");
+  refuse(workers.has_wrapping(), "workers.wrapping");
+  refuse(workers.prefetch_depth() != 0, "workers.prefetch_depth");
+  refuse(workers.check_operations(), "workers.check_operations");
+  CheckOffload(workers.offload(), rules);
+}
+
+}  // namespace sotto::planning
