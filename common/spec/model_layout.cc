@@ -22,6 +22,11 @@ absl::StatusOr<layout::ModelDescription> DescribeFamily(const v1::ModelSpec& mod
     }
     case v1::ModelSpec::kEncoder:
       return layout::MakeEncoderDescription(DimensionsOf(model.encoder()));
+    case v1::ModelSpec::kMlp:
+    case v1::ModelSpec::kCnn:
+    case v1::ModelSpec::kVit:
+    case v1::ModelSpec::kDit:
+      return absl::InvalidArgumentError("models of images and vectors are not supported yet");
     case v1::ModelSpec::FAMILY_NOT_SET:
       break;
   }
