@@ -3,10 +3,12 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "common/layout/model_description.h"
 #include "worker/models/stage.h"
 #include "worker/nn/activation.h"
 #include "worker/nn/attention.h"
+#include "worker/nn/cached_attention.h"
 #include "worker/nn/layer_norm.h"
 #include "worker/nn/lora_linear.h"
 
@@ -43,6 +45,8 @@ class Gpt2Block final : public Stage {
                      const at::Tensor& input) override;
   at::Tensor Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
                       const at::Tensor& output_grads, nn::GradientSink& sink) override;
+  at::Tensor Infer(absl::Span<const at::Tensor> parameters, const InferenceBatch& batch,
+                   const at::Tensor& input) override;
   void Release() override { kept_ = {}; }
 
  private:
@@ -53,10 +57,17 @@ class Gpt2Block final : public Stage {
     at::Tensor fc_output;  // before the activation
   };
 
+  using AttendTo = absl::FunctionRef<at::Tensor(const at::Tensor& projection_BT3D)>;
+
+  at::Tensor Run(absl::Span<const at::Tensor> parameters, const at::Tensor& input, AttendTo attend,
+                 Kept& kept) const;
+
   const int unit_;
   const nn::LayerNorm ln_1_;
   const nn::LoraLinear attention_;
   const nn::CausalAttention scores_;
+  const int64_t heads_;
+  const double attention_scale_;
   const nn::LoraLinear projection_;
   const nn::LayerNorm ln_2_;
   const nn::LoraLinear fc_;

@@ -89,6 +89,15 @@ at::Tensor LanguageHead::Forward(absl::Span<const at::Tensor> parameters, const 
   return losses_B;
 }
 
+at::Tensor LanguageHead::Infer(absl::Span<const at::Tensor> parameters, const InferenceBatch& batch,
+                               const at::Tensor& input) {
+  nn::SavedInput unused;
+  at::Tensor rows = input.reshape({1, input.size(0) * input.size(1), input.size(2)});
+  if (batch.wanted.defined()) rows = rows.index_select(1, batch.wanted);
+  const at::Tensor normalised = norm_->Forward(parameters, rows, &unused);
+  return nn::Float32(head_->Forward(parameters, normalised, &unused)).squeeze(0);
+}
+
 void LanguageHead::KeepCrossTerm(const MicroBatch& batch, const nn::SavedInput& part,
                                  const at::Tensor& logit_grads) const {
   TiedState& tied = *options_.tied;

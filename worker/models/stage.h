@@ -3,6 +3,7 @@
 
 #include "ATen/core/Tensor.h"
 #include "absl/types/span.h"
+#include "worker/models/inference_batch.h"
 #include "worker/models/micro_batch.h"
 #include "worker/nn/gradient_sink.h"
 
@@ -33,6 +34,13 @@ class Stage {
   // have run (tied weights).
   virtual at::Tensor Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
                               const at::Tensor& output_grads, nn::GradientSink& sink) = 0;
+
+  // Forward of new tokens without a loss: keeps nothing but what `batch.caches` take. Returns the
+  // next stage's input; the last stage the logits, float32 [rows, V]. Undefined: the stage is not
+  // one of a language model.
+  virtual at::Tensor Infer(absl::Span<const at::Tensor>, const InferenceBatch&, const at::Tensor&) {
+    return at::Tensor();
+  }
 
   // Drops what Forward kept. Idempotent.
   virtual void Release() = 0;

@@ -27,6 +27,19 @@ at::Tensor TokenEmbedding::Forward(absl::Span<const at::Tensor> parameters, cons
   return positions_->Forward(parameters, embedded, &kept_positions_);
 }
 
+at::Tensor TokenEmbedding::Infer(absl::Span<const at::Tensor> parameters,
+                                 const InferenceBatch& batch, const at::Tensor&) {
+  nn::SavedInput unused;
+  const at::Tensor embedded = tokens_->Forward(parameters, batch.tokens_BT, &unused);
+  if (positions_ == nullptr) return embedded;
+  if (batch.past_B.empty()) return positions_->Forward(parameters, embedded, &unused);
+  for (int64_t b = 0; b < embedded.size(0); ++b) {
+    embedded.select(0, b).add_(
+        parameters[options_.positions->weight].narrow(0, batch.past_B[b], embedded.size(1)));
+  }
+  return embedded;
+}
+
 at::Tensor TokenEmbedding::Backward(absl::Span<const at::Tensor> parameters, const MicroBatch&,
                                     const at::Tensor& output_grads, nn::GradientSink& sink) {
   nn::SavedInput saved = kept_tokens_;

@@ -27,6 +27,8 @@ class TokenEmbedding final : public Stage {
                      const at::Tensor& input) override;
   at::Tensor Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
                       const at::Tensor& output_grads, nn::GradientSink& sink) override;
+  at::Tensor Infer(absl::Span<const at::Tensor> parameters, const InferenceBatch& batch,
+                   const at::Tensor& input) override;
   void Release() override;
 
  private:

@@ -19,7 +19,8 @@ RotaryTable::RotaryTable(absl::Span<const float> frequencies, float magnitude, i
   }
 }
 
-at::Tensor RotaryTable::Apply(const at::Tensor& values, float direction) const {
+at::Tensor RotaryTable::Apply(const at::Tensor& values, float direction,
+                              absl::Span<const int64_t> past_B) const {
   const at::Tensor inputs = Float32(values);
   const at::Tensor outputs = at::empty_like(inputs);
   const int64_t tokens = inputs.size(1);
@@ -28,8 +29,9 @@ at::Tensor RotaryTable::Apply(const at::Tensor& values, float direction) const {
   float* out = outputs.data_ptr<float>();
   at::parallel_for(0, inputs.size(0) * tokens, 16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const float* cosine = cosines_.data() + row % tokens * half_;
-      const float* sine = sines_.data() + row % tokens * half_;
+      const int64_t position = row % tokens + (past_B.empty() ? 0 : past_B[row / tokens]);
+      const float* cosine = cosines_.data() + position * half_;
+      const float* sine = sines_.data() + position * half_;
       for (int64_t head = 0; head < heads; ++head) {
         const float* x = in + (row * heads + head) * 2 * half_;
         float* y = out + (row * heads + head) * 2 * half_;
@@ -43,8 +45,12 @@ at::Tensor RotaryTable::Apply(const at::Tensor& values, float direction) const {
   return outputs.to(values.scalar_type());
 }
 
-at::Tensor RotaryTable::Turn(const at::Tensor& values) const { return Apply(values, 1.0f); }
+at::Tensor RotaryTable::Turn(const at::Tensor& values) const { return Apply(values, 1.0f, {}); }
 
-at::Tensor RotaryTable::TurnBack(const at::Tensor& grads) const { return Apply(grads, -1.0f); }
+at::Tensor RotaryTable::TurnFrom(const at::Tensor& values, absl::Span<const int64_t> past_B) const {
+  return Apply(values, 1.0f, past_B);
+}
+
+at::Tensor RotaryTable::TurnBack(const at::Tensor& grads) const { return Apply(grads, -1.0f, {}); }
 
 }  // namespace sotto::nn

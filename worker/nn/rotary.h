@@ -20,11 +20,16 @@ class RotaryTable {
 
   // `values` [B, T, heads, head_width], contiguous, float32 or bfloat16, T at most tokens().
   at::Tensor Turn(const at::Tensor& values) const;
+  // The same where text b's first token stands at position past_B[b]; past_B[b] + T at most
+  // tokens().
+  at::Tensor TurnFrom(const at::Tensor& values, absl::Span<const int64_t> past_B) const;
   // The transpose of Turn.
   at::Tensor TurnBack(const at::Tensor& grads) const;
 
  private:
-  at::Tensor Apply(const at::Tensor& values, float direction) const;
+  // Empty `past_B`: every text begins at position 0.
+  at::Tensor Apply(const at::Tensor& values, float direction,
+                   absl::Span<const int64_t> past_B) const;
 
   const int64_t tokens_;
   const int64_t half_;
