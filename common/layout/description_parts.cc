@@ -79,6 +79,11 @@ UnitBuilder& UnitBuilder::OneRowPerExample() {
   return *this;
 }
 
+UnitBuilder& UnitBuilder::RowsPerToken(double rows) {
+  unit_.layers.back().rows_per_token = rows;
+  return *this;
+}
+
 void AddUnits(UnitDescription root, int64_t blocks,
               absl::FunctionRef<UnitDescription(int64_t index)> make_block,
               const StageFootprint& block_footprint, const StageFootprint& head_footprint,

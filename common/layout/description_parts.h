@@ -38,9 +38,11 @@ class UnitBuilder {
   // Ones.
   UnitBuilder& RmsNorm(const std::string& name, int64_t width);
 
-  // Of the layer added last: runs in the last stage only; has one row per example.
+  // Of the layer added last: runs in the last stage only; has one row per example, or
+  // several per token.
   UnitBuilder& InLastStage();
   UnitBuilder& OneRowPerExample();
+  UnitBuilder& RowsPerToken(double rows);
 
   UnitDescription Build() { return std::move(unit_); }
 

@@ -79,6 +79,17 @@ TEST(LlamaDescriptionTest, TiedModelHasNoHeadAndBiasesFollowTheirWeights) {
   EXPECT_EQ(Find(model, "layers.0.self_attn.o_proj.bias"), nullptr);
 }
 
+TEST(LlamaDescriptionTest, NormsOfQueriesAndKeysHaveARowPerHead) {
+  LlamaDimensions dimensions = SmallLlama();
+  dimensions.query_key_norm = true;
+  ASSERT_OK_AND_ASSIGN(const ModelDescription model, MakeLlamaDescription(dimensions));
+  EXPECT_THAT(Find(model, "layers.1.self_attn.k_norm.weight")->shape, ElementsAre(8));
+  for (const LayerDescription& layer : model.units[1].layers) {
+    if (layer.name == "layers.0.self_attn.q_norm") EXPECT_EQ(layer.Rows(5), 4 * 5);
+    if (layer.name == "layers.0.self_attn.k_norm") EXPECT_EQ(layer.Rows(5), 2 * 5);
+  }
+}
+
 TEST(LlamaDescriptionTest, LlamaOfABillionParametersIsCounted) {
   const LlamaDimensions dimensions = {.vocabulary_size = 128256,
                                       .width = 2048,

@@ -96,6 +96,12 @@ UnitDescription Block(const LlamaDimensions& d, int64_t index) {
   linear("self_attn.k_proj", d.width, keys, d.query_key_value_bias);
   linear("self_attn.v_proj", d.width, keys, d.query_key_value_bias);
   linear("self_attn.o_proj", queries, d.width, d.attention_output_bias);
+  if (d.query_key_norm) {
+    block.RmsNorm(prefix + "self_attn.q_norm", d.head_width)
+        .RowsPerToken(static_cast<double>(d.heads));
+    block.RmsNorm(prefix + "self_attn.k_norm", d.head_width)
+        .RowsPerToken(static_cast<double>(d.key_value_heads));
+  }
   block.RmsNorm(prefix + "post_attention_layernorm", d.width);
   linear("mlp.gate_proj", d.width, d.mlp_width, d.mlp_bias);
   linear("mlp.up_proj", d.width, d.mlp_width, d.mlp_bias);
@@ -111,14 +117,23 @@ UnitDescription Block(const LlamaDimensions& d, int64_t index) {
 // Alive at once inside its backward: gradients of gate, up and their product (3 m), of queries,
 // keys and values before and after the rotation, keys and values repeated for every head, the
 // residual stream and its branches (4 d), and ATen's copies of the attention's operands.
+//
+// Norms of queries and keys keep both before the norm, with the statistics of every head, and have
+// their gradients before and after it at once.
 StageFootprint BlockFootprint(const LlamaDimensions& d) {
   const auto width = static_cast<double>(d.width);
   const auto mlp_width = static_cast<double>(d.mlp_width);
   const auto queries = static_cast<double>(d.heads * d.head_width);
   const auto keys = static_cast<double>(d.key_value_heads * d.head_width);
-  return {.kept_per_token =
-              4 * width + 2 * queries + 2 * keys + 3 * mlp_width + 2 + static_cast<double>(d.heads),
-          .workspace_per_token = 6 * width + 12 * queries + 4 * keys + 4 * mlp_width};
+  StageFootprint footprint = {
+      .kept_per_token =
+          4 * width + 2 * queries + 2 * keys + 3 * mlp_width + 2 + static_cast<double>(d.heads),
+      .workspace_per_token = 6 * width + 12 * queries + 4 * keys + 4 * mlp_width};
+  if (d.query_key_norm) {
+    footprint.kept_per_token += queries + keys + static_cast<double>(d.heads + d.key_value_heads);
+    footprint.workspace_per_token += queries + keys;
+  }
+  return footprint;
 }
 
 // Logits and their gradient. A tied head keeps T values per token for the norm's cross term.

@@ -10,8 +10,9 @@ namespace sotto::layout {
 
 // Root: embed_tokens.weight [V, d], norm.weight [d] and, untied, lm_head.weight [V, d]. Block i:
 // layers.i.input_layernorm, self_attn.{q,k,v,o}_proj, post_attention_layernorm,
-// mlp.{gate,up,down}_proj; linear weights are [out, in], followed by their bias where there is one.
-// The family's dimensions have their zeros (key_value_heads, head_width) replaced.
+// mlp.{gate,up,down}_proj, and after o_proj self_attn.{q,k}_norm [head width] where asked for;
+// linear weights are [out, in], followed by their bias where there is one. The family's dimensions
+// have their zeros (key_value_heads, head_width) replaced.
 //
 // INVALID_ARGUMENT: a dimension that is not positive (vocabulary: at least 2), heads not divisible
 // by key_value_heads, an odd head width, an epsilon or rotary number out of its range.

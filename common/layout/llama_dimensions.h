@@ -8,7 +8,8 @@
 
 namespace sotto::layout {
 
-// Llama (Touvron et al. 2023): RMSNorm, rotary positions, grouped queries, gated MLP.
+// Llama (Touvron et al. 2023): RMSNorm, rotary positions, grouped queries, gated MLP. With biases
+// of queries, keys and values Qwen2; with norms of queries and keys Qwen3.
 struct LlamaDimensions {
   int64_t vocabulary_size = 0;
   int64_t width = 0;  // d
@@ -22,6 +23,7 @@ struct LlamaDimensions {
   bool query_key_value_bias = false;
   bool attention_output_bias = false;
   bool mlp_bias = false;
+  bool query_key_norm = false;  // RMSNorm of each head's query and key, before the rotation
   Activation activation = Activation::kSilu;  // of the gate
   double rms_norm_epsilon = 1e-6;
   double init_stddev = 0.02;

@@ -20,6 +20,11 @@ class ConfigReader {
       : object_(object), where_(std::move(where)) {}
 
   bool Has(const char* name) const { return Find({name}) != nullptr; }
+  // There, but null.
+  bool IsNull(const char* name) const {
+    const auto member = object_.find(name);
+    return member != object_.end() && member->is_null();
+  }
   int64_t Int(std::initializer_list<const char*> names, int64_t absent);
   // Refuses a value above `most`.
   int64_t IntUpTo(int64_t most, std::initializer_list<const char*> names, int64_t absent);

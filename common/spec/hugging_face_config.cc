@@ -146,6 +146,59 @@ absl::StatusOr<HuggingFaceDimensions> ReadLlama(ConfigReader& config) {
   return dimensions;
 }
 
+// Attention to a window of the past is not known here.
+void RefuseWindows(ConfigReader& config, const Json& json) {
+  if (config.Bool("use_sliding_window", false)) {
+    config.Refuse("use_sliding_window", "is set, but sliding windows are not supported");
+  }
+  const auto types = json.find("layer_types");
+  if (types == json.end() || !types->is_array()) return;
+  for (const Json& type : *types) {
+    if (type == "full_attention") continue;
+    config.Refuse("layer_types",
+                  absl::StrCat("holds ", type.dump(), ", but only full_attention is supported"));
+  }
+}
+
+// What Qwen2 and Qwen3 share. Their MLPs have no biases.
+absl::StatusOr<layout::LlamaDimensions> ReadQwen(ConfigReader& config, const Json& json) {
+  layout::LlamaDimensions dimensions;
+  dimensions.vocabulary_size = config.Int({"vocab_size"}, 151936);
+  dimensions.width = config.Int({"hidden_size"}, 4096);
+  dimensions.mlp_width = config.Int({"intermediate_size"}, 22016);
+  dimensions.layers = config.IntUpTo(kMostLayers, {"num_hidden_layers"}, 32);
+  dimensions.heads = config.Int({"num_attention_heads"}, 32);
+  dimensions.key_value_heads = config.Int(
+      {"num_key_value_heads"}, config.IsNull("num_key_value_heads") ? dimensions.heads : 32);
+  dimensions.max_length = config.Int({"max_position_embeddings"}, 32768);
+  dimensions.tied_head = config.Bool("tie_word_embeddings", false);
+  dimensions.activation = ReadActivation(config, "hidden_act", "silu");
+  dimensions.rms_norm_epsilon = config.Number("rms_norm_eps", 1e-6);
+  dimensions.init_stddev = config.Number("initializer_range", 0.02);
+  RefuseWindows(config, json);
+  ASSIGN_OR_RETURN(dimensions.rotary, ReadRotary(config, dimensions.max_length));
+  return dimensions;
+}
+
+absl::StatusOr<HuggingFaceDimensions> ReadQwen2(ConfigReader& config, const Json& json) {
+  ASSIGN_OR_RETURN(layout::LlamaDimensions dimensions, ReadQwen(config, json));
+  dimensions.head_width = config.Int({"head_dim"}, 0);
+  dimensions.query_key_value_bias = true;
+  RETURN_IF_ERROR(config.status());
+  return dimensions;
+}
+
+absl::StatusOr<HuggingFaceDimensions> ReadQwen3(ConfigReader& config, const Json& json) {
+  ASSIGN_OR_RETURN(layout::LlamaDimensions dimensions, ReadQwen(config, json));
+  dimensions.head_width = config.Int({"head_dim"}, 128);
+  const bool attention_bias = config.Bool("attention_bias", false);
+  dimensions.query_key_value_bias = attention_bias;
+  dimensions.attention_output_bias = attention_bias;
+  dimensions.query_key_norm = true;
+  RETURN_IF_ERROR(config.status());
+  return dimensions;
+}
+
 std::string ModelType(ConfigReader& config, const Json& json) {
   const std::string type = config.Text({"model_type"}, "");
   if (!type.empty()) return type;
@@ -154,6 +207,8 @@ std::string ModelType(ConfigReader& config, const Json& json) {
   for (const Json& name : *architectures) {
     if (name == "GPT2LMHeadModel") return "gpt2";
     if (name == "LlamaForCausalLM") return "llama";
+    if (name == "Qwen2ForCausalLM") return "qwen2";
+    if (name == "Qwen3ForCausalLM") return "qwen3";
   }
   return "";
 }
@@ -169,8 +224,10 @@ absl::StatusOr<HuggingFaceDimensions> ParseHuggingFaceConfig(absl::string_view t
   RETURN_IF_ERROR(config.status());
   if (type == "gpt2") return ReadGpt2(config);
   if (type == "llama") return ReadLlama(config);
-  return absl::InvalidArgumentError(
-      absl::StrCat("config.json: model_type is \"", type, "\", but must be gpt2 or llama"));
+  if (type == "qwen2") return ReadQwen2(config, json);
+  if (type == "qwen3") return ReadQwen3(config, json);
+  return absl::InvalidArgumentError(absl::StrCat("config.json: model_type is \"", type,
+                                                 "\", but must be gpt2, llama, qwen2 or qwen3"));
 }
 
 absl::StatusOr<layout::ModelDescription> DescribeHuggingFace(

@@ -67,6 +67,23 @@ TEST(HuggingFaceConfigTest, RotaryScalingIsReadFromEitherKey) {
   EXPECT_EQ(current.rotary.original_max_length, 8192);
 }
 
+TEST(HuggingFaceConfigTest, QwensAreLlamasWithBiasesOrNorms) {
+  const layout::LlamaDimensions two = Llama(R"({"model_type": "qwen2", "hidden_size": 64,
+      "num_attention_heads": 4, "num_key_value_heads": null, "sliding_window": 4096,
+      "layer_types": ["full_attention"], "rope_theta": 1000000.0})");
+  EXPECT_TRUE(two.query_key_value_bias);
+  EXPECT_FALSE(two.attention_output_bias || two.mlp_bias || two.query_key_norm);
+  EXPECT_EQ(two.key_value_heads, 4);
+  EXPECT_EQ(two.vocabulary_size, 151936);
+  EXPECT_EQ(two.rotary.base, 1000000);
+  const layout::LlamaDimensions three = Llama(R"({"architectures": ["Qwen3ForCausalLM"],
+      "attention_bias": false, "tie_word_embeddings": true})");
+  EXPECT_TRUE(three.query_key_norm && three.tied_head);
+  EXPECT_FALSE(three.query_key_value_bias || three.attention_output_bias);
+  EXPECT_EQ(three.head_width, 128);
+  EXPECT_EQ(three.key_value_heads, 32);
+}
+
 TEST(HuggingFaceConfigTest, FaultsNameTheirKey) {
   struct Case {
     const char* json;
@@ -92,6 +109,8 @@ TEST(HuggingFaceConfigTest, FaultsNameTheirKey) {
        "low_freq_factor"},
       {R"({"model_type": "llama", "partial_rotary_factor": 0.5})", "partial_rotary_factor"},
       {R"({"model_type": "llama", "attention_bias": 1})", "attention_bias"},
+      {R"({"model_type": "qwen2", "use_sliding_window": true})", "use_sliding_window"},
+      {R"({"model_type": "qwen3", "layer_types": ["sliding_attention"]})", "sliding_attention"},
   };
   for (const Case& c : cases) {
     EXPECT_THAT(ParseHuggingFaceConfig(c.json),
@@ -119,6 +138,10 @@ TEST(ModelDimensionsTest, MessagesKeepTheDimensions) {
         "beta_fast": 16, "truncate": false, "original_max_position_embeddings": 512}})");
   ASSERT_OK_AND_ASSIGN(const layout::LlamaDimensions again, DimensionsOf(MessageOf(llama)));
   EXPECT_EQ(again, llama);
+  const layout::LlamaDimensions qwen = Llama(R"({"model_type": "qwen3"})");
+  ASSERT_OK_AND_ASSIGN(const layout::LlamaDimensions qwen_again, DimensionsOf(MessageOf(qwen)));
+  EXPECT_TRUE(qwen_again.query_key_norm);
+  EXPECT_EQ(qwen_again.head_width, qwen.head_width);
 }
 
 TEST(CompleteModelTest, DirectoryGivesTheFamilyUnlessOneIsNamed) {

@@ -156,6 +156,7 @@ absl::StatusOr<layout::LlamaDimensions> DimensionsOf(const v1::LlamaSpec& spec) 
       .query_key_value_bias = spec.query_key_value_bias(),
       .attention_output_bias = spec.attention_output_bias(),
       .mlp_bias = spec.hidden_bias(),
+      .query_key_norm = spec.query_key_norm(),
       .activation = ActivationOf(spec.activation(), Activation::kSilu),
       .rms_norm_epsilon = spec.rms_norm_epsilon() != 0 ? spec.rms_norm_epsilon() : kLlamaEpsilon};
   if (spec.init_stddev() != 0) dimensions.init_stddev = spec.init_stddev();
@@ -200,6 +201,7 @@ v1::LlamaSpec MessageOf(const layout::LlamaDimensions& dimensions) {
   spec.set_query_key_value_bias(dimensions.query_key_value_bias);
   spec.set_attention_output_bias(dimensions.attention_output_bias);
   spec.set_hidden_bias(dimensions.mlp_bias);
+  spec.set_query_key_norm(dimensions.query_key_norm);
   spec.set_activation(MessageOf(dimensions.activation));
   if (dimensions.rotary.scaling != RotaryScaling::kNone) {
     *spec.mutable_rotary_scaling() = ScalingMessage(dimensions.rotary);

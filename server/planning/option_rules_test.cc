@@ -222,6 +222,10 @@ INSTANTIATE_TEST_SUITE_P(
                    "model: {llama: {vocabulary_size: 257, width: 20, layers: 1, heads: 4, "
                    "hidden_width: 64, max_length: 32}}\n",
                    "model.llama.heads", "even width"},
+        OptionRule{"QwensNorms",
+                   "model: {llama: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "hidden_width: 64, max_length: 32, query_key_norm: true}}\n",
+                   "", ""},
         OptionRule{"RotaryScaling",
                    "model: {llama: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
                    "hidden_width: 64, max_length: 32, rotary_scaling: {kind: LINEAR}}}\n",

@@ -23,7 +23,6 @@ void CheckUnsupported(const v1::JobSpec& spec, Rules& rules) {
   refuse(model.has_cnn(), "model.cnn");
   refuse(model.has_vit(), "model.vit");
   refuse(model.has_dit(), "model.dit");
-  refuse(model.llama().query_key_norm(), "model.llama.query_key_norm");
   refuse(spec.has_inference(), "inference");
   refuse(spec.privacy().metrics().has_accuracy_multiplier(), "privacy.metrics.accuracy_multiplier");
   refuse(spec.train().has_activation_checkpointing(), "train.activation_checkpointing");

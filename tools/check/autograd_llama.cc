@@ -40,10 +40,16 @@ at::Tensor Attention(const layout::LlamaDimensions& d, const NamedTensors& named
   const auto heads_of = [&](const char* part, int64_t heads) {
     return Linear(named, name + part, x).reshape({tokens, heads, d.head_width}).transpose(0, 1);
   };
+  const auto normalised = [&](const char* norm, const at::Tensor& values) {
+    return d.query_key_norm
+               ? Normalised(values, named.at(name + norm + ".weight"), d.rms_norm_epsilon)
+               : values;
+  };
   const layout::RotaryFrequencies rotary =
       layout::ComputeRotaryFrequencies(d.rotary, d.head_width, d.max_length, tokens);
-  const at::Tensor queries = Rotated(heads_of("q_proj", d.heads), rotary);
-  const at::Tensor keys = Rotated(heads_of("k_proj", d.key_value_heads), rotary);
+  const at::Tensor queries = Rotated(normalised("q_norm", heads_of("q_proj", d.heads)), rotary);
+  const at::Tensor keys =
+      Rotated(normalised("k_norm", heads_of("k_proj", d.key_value_heads)), rotary);
   const at::Tensor values = heads_of("v_proj", d.key_value_heads);
   const int64_t shared = d.heads / d.key_value_heads;  // queries of one key
   at::Tensor scores = queries.matmul(keys.repeat_interleave(shared, 0).transpose(1, 2)) /

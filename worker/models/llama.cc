@@ -1,5 +1,6 @@
 #include "worker/models/llama.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -29,6 +30,10 @@ absl::StatusOr<std::unique_ptr<Stage>> MakeBlock(const layout::LlamaDimensions& 
   const auto norm = [&](const char* name) {
     return RmsNormOptions(unit, find(name), dimensions.rms_norm_epsilon);
   };
+  const auto head_norm = [&](const char* name) -> std::optional<nn::RmsNorm::Options> {
+    if (!dimensions.query_key_norm) return std::nullopt;
+    return norm(name);
+  };
   const LlamaBlock::Options options = {
       .unit = index,
       .input_norm = norm("input_layernorm.weight"),
@@ -43,6 +48,8 @@ absl::StatusOr<std::unique_ptr<Stage>> MakeBlock(const layout::LlamaDimensions& 
       .attention = {.heads = dimensions.heads,
                     .key_value_heads = dimensions.key_value_heads,
                     .head_width = dimensions.head_width},
+      .query_norm = head_norm("self_attn.q_norm.weight"),
+      .key_norm = head_norm("self_attn.k_norm.weight"),
       .activation = ActivationKindOf(dimensions.activation),
       .rotary = rotary,
   };
