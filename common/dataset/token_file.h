@@ -1,4 +1,4 @@
-// Reads a token file through a read-only memory map.
+// Reads a token file, or a file of images or vectors, through a read-only memory map.
 #ifndef SOTTO_COMMON_DATASET_TOKEN_FILE_H_
 #define SOTTO_COMMON_DATASET_TOKEN_FILE_H_
 
@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/dataset/token_file_header.h"
 
@@ -36,6 +37,13 @@ class TokenFile {
   // used.
   void Read(int64_t record, absl::Span<int64_t> tokens, absl::Span<float> scored) const;
 
+  // The values of a record of an image or vector, channels * height * width of them. Bytes come
+  // centred: v / 127.5 - 1. Only where header().has_values(); such a record has Length 1, its token
+  // is 0 and is not scored.
+  void ReadValues(int64_t record, absl::Span<float> values) const;
+  // What a model shall predict, header().targets of them.
+  void ReadTargets(int64_t record, absl::Span<float> targets) const;
+
   // The record's class. Only where header().classes is positive.
   int32_t Label(int64_t record) const;
 
@@ -46,7 +54,8 @@ class TokenFile {
   };
 
   // Reads the whole file: offsets ascending from 0, no record empty or longer than max_length,
-  // tokens within the vocabulary, masks 0 or 1, labels within the classes. INVALID_ARGUMENT: the
+  // tokens within the vocabulary, masks 0 or 1, labels within the classes, values and targets
+  // finite. INVALID_ARGUMENT: the
   // first rule that is broken.
   absl::Status Validate(Audience audience) const;
 
@@ -57,6 +66,13 @@ class TokenFile {
  private:
   TokenFile(TokenFileHeader header, const uint8_t* bytes, size_t size, size_t data_begin);
 
+  // How a broken rule is told.
+  absl::Status Broken(Audience audience, int64_t record, absl::string_view rule,
+                      absl::string_view value) const;
+  absl::Status ValidateTokens(Audience audience) const;
+  absl::Status ValidateLabels(Audience audience) const;
+  absl::Status ValidateValues(Audience audience) const;
+
   uint64_t Offset(int64_t record) const;
   int64_t TokenAt(uint64_t index) const;
 
@@ -66,7 +82,9 @@ class TokenFile {
   const uint8_t* offsets_;
   const uint8_t* tokens_;
   const uint8_t* scored_;
+  const uint8_t* values_;
   const uint8_t* labels_;
+  const uint8_t* targets_;
 };
 
 // What a worker checks before its first grant: the whole file, its SHA-256 and its number of

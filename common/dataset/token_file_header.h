@@ -11,10 +11,21 @@
 //   labels                           records x int32, little-endian: the record's class; only where
 //   the header has classes
 //
+// A file of images or vectors (format version 2) has in place of offsets, tokens and scored
+//
+//   values     records x channels x height x width of u8 or little-endian fp32, row-major; zeros up
+//              to a multiple of 4 bytes
+//
+// then its labels, and
+//
+//   targets    records x targets x fp32, little-endian: what a model shall predict; only where the
+//              header has targets
+//
 // A record is one privacy unit. Its file is identified by its SHA-256.
 #ifndef SOTTO_COMMON_DATASET_TOKEN_FILE_HEADER_H_
 #define SOTTO_COMMON_DATASET_TOKEN_FILE_HEADER_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -25,7 +36,12 @@ namespace sotto::dataset {
 
 inline constexpr absl::string_view kTokenFileMagic = "SOTTOTK1";
 inline constexpr int kTokenFileFormatVersion = 1;
+inline constexpr int kValueFileFormatVersion = 2;
 
+// Of the values of images and vectors.
+enum class ValueType { kNone, kUint8, kFloat32 };
+
+// Of a file of values: no tokenizer, vocabulary or tokens; every record has length 1 (max_length).
 struct TokenFileHeader {
   int32_t format_version = kTokenFileFormatVersion;
   std::string tokenizer;        // "bytes"
@@ -35,7 +51,14 @@ struct TokenFileHeader {
   int64_t records = 0;
   int64_t tokens = 0;
   int64_t truncated_records = 0;
-  int32_t classes = 0;  // labels are in [0, classes); 0: the file has none
+  int32_t classes = 0;                       // labels are in [0, classes); 0: the file has none
+  ValueType value_type = ValueType::kNone;   // kNone: records are tokens
+  std::array<int32_t, 3> shape = {0, 0, 0};  // channels, height, width; vectors: 1, 1, values
+  int32_t targets = 0;                       // values that a model shall predict; 0: none
+
+  bool has_values() const { return value_type != ValueType::kNone; }
+  // Of one record.
+  int64_t num_values() const { return int64_t{shape[0]} * shape[1] * shape[2]; }
 
   friend bool operator==(const TokenFileHeader&, const TokenFileHeader&) = default;
 };
