@@ -1,7 +1,10 @@
 // sotto export: the model of a job's newest checkpoint as a Hugging Face directory.
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -9,6 +12,7 @@
 #include "common/base/status_macros.h"
 #include "common/checkpoint/checkpoint_reader.h"
 #include "common/checkpoint/hugging_face_export.h"
+#include "common/spec/hugging_face_config_writer.h"
 
 namespace sotto::cli {
 namespace {
@@ -17,7 +21,12 @@ struct ExportOptions {
   std::string job;
   std::string checkpoint;
   std::string directory;
+  std::string dtype = "fp32";
+  uint64_t max_file_size = 0;  // bytes
 };
+
+const std::map<std::string, std::string> kDtypes = {
+    {"fp32", "F32"}, {"bf16", "BF16"}, {"fp16", "F16"}};
 
 // The folder of one checkpoint, or the one that holds all of a job's.
 absl::StatusOr<std::string> FindFolder(const ExportOptions& options, Context& context) {
@@ -43,8 +52,16 @@ absl::Status Export(const ExportOptions& options, Context& context) {
   } else {
     ASSIGN_OR_RETURN(opened, checkpoint::Checkpoint::Open(folder));
   }
+  const std::string& dtype = kDtypes.at(options.dtype);
+  ASSIGN_OR_RETURN(spec::HuggingFaceConfigText config,
+                   spec::FormatHuggingFaceConfig(opened->manifest().model(), dtype));
   ASSIGN_OR_RETURN(const int64_t tensors,
-                   checkpoint::ExportHuggingFace(*opened, options.directory));
+                   checkpoint::ExportHuggingFace(
+                       *opened, {.directory = options.directory,
+                                 .config = std::move(config.json),
+                                 .model_type = std::move(config.model_type),
+                                 .dtype = dtype,
+                                 .max_file_bytes = static_cast<int64_t>(options.max_file_size)}));
   context.out << "wrote " << tensors << " tensors after " << opened->manifest().step()
               << " steps to " << options.directory << std::endl;
   return absl::OkStatus();
@@ -59,6 +76,12 @@ void AddExportVerb(CLI::App& app, Context& context) {
   verb->add_option("job", options->job, "the job whose newest checkpoint is taken");
   verb->add_option("--checkpoint", options->checkpoint, "a checkpoint's folder instead of a job");
   verb->add_option("--out", options->directory, "folder to create")->required();
+  verb->add_option("--dtype", options->dtype, "fp32, bf16 or fp16")
+      ->check(CLI::IsMember(kDtypes))
+      ->capture_default_str();
+  verb->add_option("--max_file_size", options->max_file_size,
+                   "tensors of one file, such as 5GB; default: one file")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
   verb->callback([options, &context] { context.Finish(Export(*options, context)); });
 }
 

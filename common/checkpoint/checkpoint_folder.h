@@ -14,6 +14,7 @@ namespace sotto::checkpoint {
 inline constexpr char kManifestFile[] = "manifest.json";
 inline constexpr char kLatestFile[] = "latest";
 inline constexpr char kWritingPrefix[] = ".writing-";
+inline constexpr char kRemovingPrefix[] = ".removing-";
 inline constexpr int kFormatVersion = 1;
 
 // The reverse of DirectoryName; nothing for any other name.

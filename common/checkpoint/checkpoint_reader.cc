@@ -20,7 +20,7 @@ absl::Status Damaged(const std::string& path, absl::string_view why) {
   return absl::DataLossError(absl::StrCat(path, " is damaged: ", why));
 }
 
-absl::StatusOr<v1::CheckpointManifest> ReadManifest(const std::string& directory) {
+absl::StatusOr<v1::CheckpointManifest> ParseManifest(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/", kManifestFile);
   absl::StatusOr<std::string> json = ReadFile(path);
   if (absl::IsNotFound(json.status())) return json.status();
@@ -77,10 +77,17 @@ absl::Status CheckFile(const std::string& path, const v1::CheckpointFile& file) 
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& directory) {
-  ASSIGN_OR_RETURN(v1::CheckpointManifest manifest, ReadManifest(directory));
+absl::StatusOr<v1::CheckpointManifest> ReadManifest(const std::string& directory) {
+  ASSIGN_OR_RETURN(v1::CheckpointManifest manifest, ParseManifest(directory));
   RETURN_IF_ERROR(CheckManifest(directory, manifest));
-  auto checkpoint = std::unique_ptr<Checkpoint>(new Checkpoint(directory, std::move(manifest)));
+  return manifest;
+}
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& directory) {
+  ASSIGN_OR_RETURN(CheckpointHold hold, CheckpointHold::ToRead(directory));
+  ASSIGN_OR_RETURN(v1::CheckpointManifest manifest, ReadManifest(directory));
+  auto checkpoint =
+      std::unique_ptr<Checkpoint>(new Checkpoint(directory, std::move(hold), std::move(manifest)));
   RETURN_IF_ERROR(checkpoint->OpenFiles());
   return checkpoint;
 }

@@ -10,12 +10,18 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "common/checkpoint/checkpoint_hold.h"
 #include "common/checkpoint/safetensors_reader.h"
 #include "proto/sotto/v1/checkpoint.pb.h"
 
 namespace sotto::checkpoint {
 
-// One complete checkpoint. Immutable after Open; thread-safe.
+// manifest.json of a checkpoint, as far as it makes sense by itself. NOT_FOUND: there is none.
+// DATA_LOSS: it is damaged.
+absl::StatusOr<v1::CheckpointManifest> ReadManifest(const std::string& directory);
+
+// One complete checkpoint, which is not removed as long as this object lives. Immutable after Open;
+// thread-safe.
 class Checkpoint {
  public:
   // Reads the manifest and every file: sizes, SHA-256, shards of the declared sizes. NOT_FOUND: no
@@ -31,12 +37,13 @@ class Checkpoint {
                     absl::Span<float> values) const;
 
  private:
-  Checkpoint(std::string directory, v1::CheckpointManifest manifest)
-      : directory_(std::move(directory)), manifest_(std::move(manifest)) {}
+  Checkpoint(std::string directory, CheckpointHold hold, v1::CheckpointManifest manifest)
+      : directory_(std::move(directory)), hold_(std::move(hold)), manifest_(std::move(manifest)) {}
 
   absl::Status OpenFiles();
 
   std::string directory_;
+  CheckpointHold hold_;
   v1::CheckpointManifest manifest_;
   std::vector<std::unique_ptr<SafetensorsReader>> files_;  // by rank
 };

@@ -1,14 +1,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
+#include <memory>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "common/base/files.h"
+#include "common/base/status_macros.h"
 #include "common/base/status_matchers.h"
 #include "common/checkpoint/checkpoint_folder.h"
 #include "common/checkpoint/checkpoint_reader.h"
+#include "common/checkpoint/checkpoint_retention.h"
 #include "common/checkpoint/checkpoint_writer.h"
 
 namespace sotto::checkpoint {
@@ -55,7 +60,9 @@ class CheckpointTest : public ::testing::Test {
     v1::CheckpointTensor& tensor = *unit.add_tensors();
     tensor.set_name("wte.weight");
     tensor.add_shape(5);
-    return CommitCheckpoint(root_, manifest, keep);
+    ASSIGN_OR_RETURN(const std::string directory, CommitCheckpoint(root_, manifest));
+    RETURN_IF_ERROR(RemoveOldCheckpoints(root_, name, {.keep = keep}));
+    return directory;
   }
 
   // Flips the last byte.
@@ -141,7 +148,7 @@ TEST_F(CheckpointTest, AnUnfinishedCheckpointDoesNotCount) {
   manifest.set_step(20);
   manifest.set_attempt(1);
   manifest.set_world_size(2);
-  EXPECT_THAT(CommitCheckpoint(root_, manifest, 3),
+  EXPECT_THAT(CommitCheckpoint(root_, manifest),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("rank 1")));
 }
 
@@ -155,6 +162,33 @@ TEST_F(CheckpointTest, TheNewestAreKeptAndLeftoversRemoved) {
   EXPECT_EQ(std::distance(fs::directory_iterator(root_), {}), 3);  // and the latest pointer
 }
 
+TEST_F(CheckpointTest, WhatIsInTheMakingStays) {
+  ASSERT_OK(WriteRanks({60, 1}, /*world_size=*/2, /*ranks=*/1));
+  ASSERT_OK(WriteRanks({10, 2}, /*world_size=*/2, /*ranks=*/1));
+  ASSERT_OK(Write({50, 1}).status());
+  EXPECT_TRUE(fs::exists(root_ + "/.writing-step-000000060-attempt-1"));
+  EXPECT_TRUE(fs::exists(root_ + "/.writing-step-000000010-attempt-2"));
+}
+
+TEST_F(CheckpointTest, OneThatIsHeldStaysUntilItIsReleased) {
+  ASSERT_OK_AND_ASSIGN(const std::string first, Write({10, 1}));
+  ASSERT_OK_AND_ASSIGN(std::unique_ptr<Checkpoint> reader, Checkpoint::Open(first));
+  ASSERT_OK(Write({20, 1}, /*world_size=*/2, /*keep=*/1).status());
+  EXPECT_THAT(ListCheckpoints(root_), ElementsAre(CheckpointName{20, 1}, CheckpointName{10, 1}));
+  EXPECT_OK(Checkpoint::Open(first).status());  // Readers do not keep each other out.
+  reader.reset();
+  ASSERT_OK(Write({30, 1}, /*world_size=*/2, /*keep=*/1).status());
+  EXPECT_THAT(ListCheckpoints(root_), ElementsAre(CheckpointName{30, 1}));
+}
+
+TEST_F(CheckpointTest, AnAttemptThatWasGivenUpSavesNoMore) {
+  ASSERT_OK(Write({10, 2}).status());
+  EXPECT_THAT(Write({20, 1}).status(),
+              StatusIs(absl::StatusCode::kAborted, HasSubstr("attempt 2")));
+  ASSERT_OK_AND_ASSIGN(const FoundCheckpoint found, FindLatestCheckpoint(root_));
+  EXPECT_EQ(found.checkpoint->manifest().attempt(), 2);
+}
+
 TEST_F(CheckpointTest, AFullDiskLeavesThePreviousOne) {
   ASSERT_OK(Write({10, 1}).status());
   // A file where the folder would be made stands for a disk that refuses.
@@ -163,6 +197,41 @@ TEST_F(CheckpointTest, AFullDiskLeavesThePreviousOne) {
   ASSERT_OK_AND_ASSIGN(const FoundCheckpoint found, FindLatestCheckpoint(root_));
   EXPECT_EQ(found.checkpoint->manifest().step(), 10);
 }
+
+struct RetentionCase {
+  const char* name;
+  Retention retention;
+  std::vector<std::optional<double>> losses;  // newest first
+  std::vector<int64_t> removed;               // places in `losses`
+};
+
+class RetentionTest : public ::testing::TestWithParam<RetentionCase> {};
+
+TEST_P(RetentionTest, RemovesWhatNoRuleKeeps) {
+  std::vector<RatedCheckpoint> rated;
+  for (size_t i = 0; i < GetParam().losses.size(); ++i) {
+    rated.push_back({{.step = static_cast<int64_t>(i)}, GetParam().losses[i]});
+  }
+  std::vector<int64_t> removed;
+  for (const CheckpointName& name : ChooseRemoved(rated, GetParam().retention)) {
+    removed.push_back(name.step);
+  }
+  EXPECT_EQ(removed, GetParam().removed);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rules, RetentionTest,
+    ::testing::ValuesIn<RetentionCase>({
+        {"NewestStay", {.keep = 2}, {3, 2, 1, 0}, {2, 3}},
+        {"TheNewestAlwaysStays", {.keep = 0}, {3, 2}, {1}},
+        {"FewerThanKept", {.keep = 5, .keep_best = 1}, {3, 2}, {}},
+        {"TheBestStaysToo", {.keep = 1, .keep_best = 1}, {3, 2, 1, 2}, {1, 3}},
+        {"TheBestMayBeTheNewest", {.keep = 1, .keep_best = 1}, {0.5, 2, 1}, {1, 2}},
+        {"OfEqualOnesTheNewer", {.keep = 1, .keep_best = 1}, {3, 1, 1}, {2}},
+        {"WithoutALossNoneIsBest", {.keep = 1, .keep_best = 2}, {3, {}, 1, {}}, {1, 3}},
+        {"NaNIsNoLoss", {.keep = 1, .keep_best = 2}, {3, std::nan(""), 1}, {1}},
+    }),
+    [](const auto& info) { return info.param.name; });
 
 TEST(CheckpointNameTest, OnlyItsOwnFormIsRead) {
   EXPECT_EQ(ParseDirectoryName("step-000000040-attempt-2"), (CheckpointName{40, 2}));

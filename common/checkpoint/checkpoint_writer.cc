@@ -1,17 +1,10 @@
 #include "common/checkpoint/checkpoint_writer.h"
 
 #include <google/protobuf/util/json_util.h>
-#include <sys/stat.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <filesystem>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
@@ -21,13 +14,6 @@
 
 namespace sotto::checkpoint {
 namespace {
-
-namespace fs = std::filesystem;
-
-absl::Status DiskError(const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::UnavailableError(status.message());
-}
 
 std::string WritingFolder(const std::string& root, const CheckpointName& name) {
   return absl::StrCat(root, "/", kWritingPrefix, DirectoryName(name));
@@ -47,15 +33,6 @@ std::string ToJson(const google::protobuf::Message& message) {
   return json;
 }
 
-// Ranks do this at the same time.
-absl::Status MakeFolder(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error)
-    return absl::UnavailableError(absl::StrCat("cannot create ", path, ": ", error.message()));
-  return absl::OkStatus();
-}
-
 absl::StatusOr<v1::CheckpointFile> ReadRecord(const std::string& folder, int rank, int world_size) {
   const std::string path = RecordPath(folder, rank, world_size);
   const absl::StatusOr<std::string> json = ReadFile(path);
@@ -67,28 +44,22 @@ absl::StatusOr<v1::CheckpointFile> ReadRecord(const std::string& folder, int ran
   return file;
 }
 
-// Removes all but the newest `keep` checkpoints, and what crashes left in the making.
-void RemoveOld(const std::string& root, int keep) {
-  std::error_code ignored;  // Best effort: the next commit tries again.
+// A worker that was given up may still run: it must not take the newest place from its successor.
+absl::Status CheckNewestAttempt(const std::string& root, int64_t attempt) {
   const std::vector<CheckpointName> names = ListCheckpoints(root);
-  for (size_t i = std::max(keep, 1); i < names.size(); ++i) {
-    fs::remove_all(absl::StrCat(root, "/", DirectoryName(names[i])), ignored);
-  }
-  std::vector<fs::path> leftovers;
-  for (const auto& entry : fs::directory_iterator(root, ignored)) {
-    if (absl::StartsWith(entry.path().filename().string(), kWritingPrefix)) {
-      leftovers.push_back(entry.path());
-    }
-  }
-  for (const fs::path& leftover : leftovers) fs::remove_all(leftover, ignored);
+  if (names.empty() || names.front().attempt <= attempt) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat("attempt ", attempt, " may save no more: ", root,
+                                         " holds a checkpoint of attempt ", names.front().attempt));
 }
 
 }  // namespace
 
 absl::Status WriteShardFile(const std::string& root, const CheckpointName& name, int rank,
-                            int world_size, absl::Span<const ShardTensor> tensors) {
+                            int world_size, absl::Span<const ShardTensor> tensors,
+                            const std::function<void()>& on_read, FileOperations& files) {
   const std::string folder = WritingFolder(root, name);
-  RETURN_IF_ERROR(MakeFolder(folder));
+  RETURN_IF_ERROR(MakeFolders(files, root));
+  RETURN_IF_ERROR(files.MakeFolder(folder));  // Ranks do this at the same time.
   std::vector<TensorShape> shapes;
   for (const ShardTensor& tensor : tensors) {
     shapes.push_back(
@@ -99,16 +70,21 @@ absl::Status WriteShardFile(const std::string& root, const CheckpointName& name,
   file.set_rank(rank);
   ASSIGN_OR_RETURN(SafetensorsWriter writer,
                    SafetensorsWriter::Create(absl::StrCat(folder, "/", file.name()), shapes,
-                                             /*metadata=*/{}));
+                                             /*metadata=*/{}, files));
   for (const ShardTensor& tensor : tensors) RETURN_IF_ERROR(writer.Append(tensor.values));
+  on_read();
   ASSIGN_OR_RETURN(*file.mutable_sha256(), writer.Finish());
   file.set_bytes(writer.bytes_written());
-  return DiskError(AtomicWriteFile(RecordPath(folder, rank, world_size), ToJson(file)));
+  // Not synced: nobody reads it after a crash.
+  ASSIGN_OR_RETURN(const UniqueFd record, files.Create(RecordPath(folder, rank, world_size)));
+  return files.Write(record.get(), ToJson(file));
 }
 
 absl::StatusOr<std::string> CommitCheckpoint(const std::string& root,
-                                             v1::CheckpointManifest manifest, int keep) {
+                                             v1::CheckpointManifest manifest,
+                                             FileOperations& files) {
   const CheckpointName name = {.step = manifest.step(), .attempt = manifest.attempt()};
+  RETURN_IF_ERROR(CheckNewestAttempt(root, name.attempt));
   const std::string writing = WritingFolder(root, name);
   const int world_size = manifest.world_size();
   manifest.clear_files();
@@ -116,21 +92,17 @@ absl::StatusOr<std::string> CommitCheckpoint(const std::string& root,
     ASSIGN_OR_RETURN(*manifest.add_files(), ReadRecord(writing, rank, world_size));
   }
   manifest.set_format_version(kFormatVersion);
-  RETURN_IF_ERROR(
-      DiskError(AtomicWriteFile(absl::StrCat(writing, "/", kManifestFile), ToJson(manifest))));
   for (int rank = 0; rank < world_size; ++rank) {
-    std::remove(RecordPath(writing, rank, world_size).c_str());
+    RETURN_IF_ERROR(files.Remove(RecordPath(writing, rank, world_size)));
   }
-  RETURN_IF_ERROR(DiskError(SyncFolder(writing)));
+  RETURN_IF_ERROR(WriteSynced(files, absl::StrCat(writing, "/", kManifestFile), ToJson(manifest)));
+  RETURN_IF_ERROR(files.SyncFolder(writing));  // Also the names of the ranks' files.
 
   const std::string directory = absl::StrCat(root, "/", DirectoryName(name));
-  if (std::rename(writing.c_str(), directory.c_str()) != 0) {
-    return DiskError(absl::ErrnoToStatus(errno, absl::StrCat("cannot name ", directory)));
-  }
-  RETURN_IF_ERROR(DiskError(SyncFolder(root)));
+  RETURN_IF_ERROR(files.Rename(writing, directory));
+  RETURN_IF_ERROR(files.SyncFolder(root));
   RETURN_IF_ERROR(
-      DiskError(AtomicWriteFile(absl::StrCat(root, "/", kLatestFile), DirectoryName(name) + "\n")));
-  RemoveOld(root, keep);
+      ReplaceFile(files, absl::StrCat(root, "/", kLatestFile), DirectoryName(name) + "\n"));
   return directory;
 }
 

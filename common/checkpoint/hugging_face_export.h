@@ -7,17 +7,24 @@
 
 #include "absl/status/statusor.h"
 #include "common/checkpoint/checkpoint_reader.h"
+#include "common/checkpoint/file_operations.h"
 
 namespace sotto::checkpoint {
 
-// Writes model.safetensors (fp32; names and layouts of Hugging Face's model) and config.json into
-// `directory`, which is created and must be empty. Returns the number of tensors. ALREADY_EXISTS:
-// it holds something. INVALID_ARGUMENT: a model family that has no Hugging Face form.
-absl::StatusOr<int64_t> ExportHuggingFace(const Checkpoint& checkpoint,
-                                          const std::string& directory);
+struct HuggingFaceExportOptions {
+  std::string directory;       // is created; may be there when empty
+  std::string config;          // text of config.json, see spec::HuggingFaceConfig
+  std::string model_type;      // of config.json: decides the tensors' names
+  std::string dtype = "F32";   // F32, BF16 or F16
+  int64_t max_file_bytes = 0;  // 0: one file
+  FileOperations* files = &DiskOperations::Get();
+};
 
-// config.json of the model.
-absl::StatusOr<std::string> HuggingFaceConfig(const v1::ModelSpec& model);
+// Writes config.json and the parameters with the names and layouts of Hugging Face's model,
+// low-rank adapters merged: all of it or nothing. Returns the number of tensors. Errors: of
+// HuggingFaceWriter and MergedTensors.
+absl::StatusOr<int64_t> ExportHuggingFace(const Checkpoint& checkpoint,
+                                          const HuggingFaceExportOptions& options);
 
 }  // namespace sotto::checkpoint
 

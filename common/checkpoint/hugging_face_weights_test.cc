@@ -208,5 +208,35 @@ TEST(HalfFloatsTest, EveryFloat16HasItsValue) {
   }
 }
 
+TEST(HalfFloatsTest, EveryHalfComesBack) {
+  for (uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const uint16_t half = static_cast<uint16_t>(bits);
+    ASSERT_EQ(Float16OfFloat(FloatOfFloat16(half)), half);
+    ASSERT_EQ(Bfloat16OfFloat(FloatOfBfloat16(half)), half);
+  }
+}
+
+// Between two neighbours: to the nearer one, from the middle to the even one.
+TEST(HalfFloatsTest, OtherValuesAreRoundedToTheNearest) {
+  for (uint16_t bits = 0; bits < 0x7bff; ++bits) {
+    const float below = FloatOfFloat16(bits);
+    const float above = FloatOfFloat16(bits + 1);
+    const float middle = (below + above) / 2;
+    ASSERT_EQ(Float16OfFloat(middle), bits % 2 == 0 ? bits : bits + 1);
+    ASSERT_EQ(Float16OfFloat(std::nextafter(middle, below)), bits);
+    ASSERT_EQ(Float16OfFloat(std::nextafter(-middle, -above)), 0x8000 | (bits + 1));
+  }
+  for (uint16_t bits = 0; bits < 0x7f7f; ++bits) {
+    const float middle = std::bit_cast<float>(static_cast<uint32_t>(bits) << 16 | 0x8000);
+    ASSERT_EQ(Bfloat16OfFloat(middle), bits % 2 == 0 ? bits : bits + 1);
+    ASSERT_EQ(Bfloat16OfFloat(std::nextafter(middle, 0.0f)), bits);
+    ASSERT_EQ(Bfloat16OfFloat(std::nextafter(middle, INFINITY)), bits + 1);
+  }
+  EXPECT_EQ(Float16OfFloat(65519.0f), 0x7bff);
+  EXPECT_EQ(Float16OfFloat(65520.0f), 0x7c00);
+  EXPECT_EQ(Float16OfFloat(-1e30f), 0xfc00);
+  EXPECT_EQ(Bfloat16OfFloat(3.4e38f), 0x7f80);
+}
+
 }  // namespace
 }  // namespace sotto::checkpoint

@@ -1,7 +1,8 @@
-// Writes a safetensors file of fp32 tensors, piece by piece.
+// Writes a safetensors file of floating-point tensors, piece by piece.
 #ifndef SOTTO_COMMON_CHECKPOINT_SAFETENSORS_WRITER_H_
 #define SOTTO_COMMON_CHECKPOINT_SAFETENSORS_WRITER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -11,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/base/fd.h"
+#include "common/checkpoint/file_operations.h"
 #include "common/crypto/sha256.h"
 
 namespace sotto::checkpoint {
@@ -18,19 +20,23 @@ namespace sotto::checkpoint {
 struct TensorShape {
   std::string name;
   std::vector<int64_t> shape;
+  std::string dtype = "F32";  // F32, BF16 or F16
+
+  int64_t num_elements() const;
 };
 
 // Tensors are declared at the start and then written in that order, in any number of pieces.
 // Externally synchronised.
 class SafetensorsWriter {
  public:
-  // Creates or empties the file and writes the header. INVALID_ARGUMENT: duplicate names.
-  // UNAVAILABLE: the disk.
+  // Creates or empties the file and writes the header. INVALID_ARGUMENT, naming the tensor:
+  // duplicate names, another dtype. UNAVAILABLE: the disk. `files` is borrowed.
   static absl::StatusOr<SafetensorsWriter> Create(
       const std::string& path, absl::Span<const TensorShape> tensors,
-      const std::map<std::string, std::string>& metadata);
+      const std::map<std::string, std::string>& metadata,
+      FileOperations& files = DiskOperations::Get());
 
-  // The next elements. INVALID_ARGUMENT: more than declared.
+  // The next elements, rounded to their tensor's dtype. INVALID_ARGUMENT: more than declared.
   absl::Status Append(absl::Span<const float> values);
 
   // Syncs and closes the file, returns its SHA-256 (hex). FAILED_PRECONDITION: fewer elements than
@@ -40,14 +46,24 @@ class SafetensorsWriter {
   int64_t bytes_written() const { return bytes_written_; }
 
  private:
-  SafetensorsWriter(UniqueFd file, int64_t remaining)
-      : file_(std::move(file)), remaining_elements_(remaining) {}
+  // Elements that are still to come, all of one dtype.
+  struct Run {
+    std::string dtype;
+    int64_t elements = 0;
+  };
+
+  SafetensorsWriter(UniqueFd file, FileOperations& files, std::vector<Run> runs)
+      : file_(std::move(file)), files_(&files), runs_(std::move(runs)) {}
 
   absl::Status Write(const void* bytes, size_t count);
+  absl::Status WriteHalves(absl::Span<const float> values, uint16_t (*half_of)(float));
+  int64_t CountRemaining() const;
 
   UniqueFd file_;
+  FileOperations* files_;
   crypto::Sha256 hash_;
-  int64_t remaining_elements_;
+  std::vector<Run> runs_;
+  size_t run_ = 0;  // the one that is being written
   int64_t bytes_written_ = 0;
 };
 

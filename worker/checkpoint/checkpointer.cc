@@ -8,6 +8,7 @@
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/checkpoint/checkpoint_reader.h"
+#include "common/checkpoint/checkpoint_retention.h"
 #include "common/checkpoint/checkpoint_writer.h"
 
 namespace sotto::checkpoint {
@@ -82,7 +83,11 @@ absl::StatusOr<std::string> Checkpointer::Commit(int64_t step,
   for (const NumberState& number : numbers) {
     (*manifest.mutable_numbers())[number.name] = *number.value;
   }
-  return CommitCheckpoint(options_.directory, std::move(manifest), options_.keep);
+  const CheckpointName name{step, manifest.attempt()};
+  ASSIGN_OR_RETURN(const std::string directory,
+                   CommitCheckpoint(options_.directory, std::move(manifest)));
+  RETURN_IF_ERROR(RemoveOldCheckpoints(options_.directory, name, {.keep = options_.keep}));
+  return directory;
 }
 
 absl::StatusOr<Checkpointer::Restored> Checkpointer::Restore(
