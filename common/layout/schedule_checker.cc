@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -13,29 +14,28 @@ class Replay {
  public:
   explicit Replay(const ExecutionSchedule& schedule)
       : schedule_(schedule), options_(schedule.options) {
-    const int blocks = num_stages() - 2;
-    const bool own_slots = HasSlotPerUnit(options_.strategy);
-    gathered_.assign(1 + (own_slots ? blocks : options_.gathered_slots), -1);
-    gradients_.assign(1 + (own_slots ? blocks : options_.gradient_slots), -1);
-    for (int stage = num_stages() - 1; stage >= 0; --stage) {
-      if (!options_.trainable_stages.empty() && !options_.trainable_stages[stage]) continue;
-      ++writers_[options_.stages[stage]];
-      first_trainable_ = stage;
+    const size_t blocks = options_.stages.size() - 1;
+    for (size_t block = 0; block < blocks; ++block) {
+      units_of_.push_back(options_.block_units.empty() ? std::vector<int>{static_cast<int>(block)}
+                                                       : options_.block_units[block]);
     }
-    if (holds_units()) {
-      for (size_t slot = 0; slot < gathered_.size(); ++slot) {
-        gathered_[slot] = static_cast<int>(slot);
-      }
-    }
+    const int slots = 1 + units_of_.back().back();
+    const int shared = options_.gathered_slots + static_cast<int>(options_.kept_gathered.size());
+    gathered_.resize(1 + (HasSlotPerUnit(options_.strategy) ? slots : shared));
+    gradients_.resize(1 + (HasSlotPerUnit(options_.strategy) ? slots : options_.gradient_slots));
+    FindWriters();
+    AssignOwnSlots();
+    if (!holds_units()) return;
+    for (const auto& [unit, slot] : own_slots_) gathered_[slot].insert(unit);
   }
 
   absl::Status Run() {
     for (line_ = 0; line_ < schedule_.operations.size(); ++line_) {
       RETURN_IF_ERROR(Step(schedule_.operations[line_]));
     }
-    for (int unit : gathered_) {
-      if (unit < 0 || holds_units()) continue;
-      return Wrong(absl::StrCat("unit ", unit, " is still gathered at the end"));
+    for (const std::set<int>& units : gathered_) {
+      if (units.empty() || holds_units()) continue;
+      return Wrong(absl::StrCat("unit ", *units.begin(), " is still gathered at the end"));
     }
     if (schedule_.micro_batches > 0) RETURN_IF_ERROR(FinishMicroBatch());
     if (micro_batch_ + 1 != schedule_.micro_batches) return Wrong("micro-batches are missing");
@@ -43,6 +43,38 @@ class Replay {
   }
 
  private:
+  // The stages, or with held gradients the blocks, that write each trainable unit's gradient.
+  void FindWriters() {
+    std::set<int> visited;
+    for (int stage = num_stages() - 1; stage >= 0; --stage) {
+      if (!IsTrainable(stage)) continue;
+      first_trainable_ = stage;
+      const int block = options_.stages[stage];
+      if (IsHeld() && !visited.insert(block).second) continue;
+      for (int unit : TrainableUnits(block)) ++writers_[unit];
+    }
+  }
+
+  // Units that always are in one slot: the root's, kept ones, every one where none shares a slot.
+  void AssignOwnSlots() {
+    int next_kept = options_.gathered_slots + 1;
+    int bundle = 0;
+    for (size_t block = 0; block < units_of_.size(); ++block) {
+      const std::vector<int>& units = units_of_[block];
+      if (block > 0 && units == units_of_[block - 1]) continue;
+      const bool kept = !options_.kept_gathered.empty() && options_.kept_gathered[units.front()];
+      int slot = -1;
+      if (block == 0 || HasSlotPerUnit(options_.strategy)) {
+        slot = bundle;
+      } else if (kept) {
+        slot = next_kept++;
+      }
+      ++bundle;
+      if (slot < 0) continue;
+      for (int unit : units) own_slots_[unit] = slot;
+    }
+  }
+
   absl::Status Step(const ScheduledOperation& operation) {
     const OperationSet set = operation.operations;
     if (set == Operation::kGather) return Gather(operation);
@@ -54,29 +86,31 @@ class Replay {
     if (set == Operation::kNorm) return DeferredNorms();
     if (set == Operation::kCoefficients) return Coefficients();
     if (set.Has(Operation::kBackwardInput)) return Backward(operation);
-    if (set == HeldWork(operation.unit)) return Held(operation);
+    if (set == HeldWork(operation.block)) return Held(operation);
     return Wrong("a combination of operations that does not exist");
   }
 
   absl::Status Gather(const ScheduledOperation& operation) {
     if (holds_units()) return Wrong("a gather, but every rank holds every unit");
     RETURN_IF_ERROR(CheckSlot(operation.slot, operation.unit, gathered_));
-    for (int unit : gathered_) {
-      if (unit == operation.unit) return Wrong("the unit is gathered already");
+    for (const std::set<int>& units : gathered_) {
+      if (units.contains(operation.unit)) return Wrong("the unit is gathered already");
     }
-    if (gathered_[operation.slot] >= 0) return Wrong("the slot holds a live unit");
-    if (!ever_gathered_.insert(operation.unit).second && HasSlotPerUnit(options_.strategy)) {
+    for (int other : gathered_[operation.slot]) {
+      if (!AreOfOneBlock(other, operation.unit)) return Wrong("the slot holds a live unit");
+    }
+    if (!ever_gathered_.insert(operation.unit).second && own_slots_.contains(operation.unit)) {
       return Wrong("the unit was gathered in this step");
     }
-    gathered_[operation.slot] = operation.unit;
+    gathered_[operation.slot].insert(operation.unit);
     return absl::OkStatus();
   }
 
   absl::Status Reshard(const ScheduledOperation& operation) {
     if (holds_units()) return Wrong("a reshard, but every rank holds every unit");
-    RETURN_IF_ERROR(CheckGathered(operation));
-    gathered_[operation.slot] = -1;
-    return absl::OkStatus();
+    RETURN_IF_ERROR(CheckSlot(operation.slot, operation.unit, gathered_));
+    if (gathered_[operation.slot].erase(operation.unit) == 1) return absl::OkStatus();
+    return Wrong("the slot does not hold the unit");
   }
 
   absl::Status Forward(const ScheduledOperation& operation) {
@@ -104,6 +138,7 @@ class Replay {
     if (IsTrainable(operation.stage) && for_norms && !options_.deferred_norms) {
       expected = expected | Operation::kNorm;
     }
+    if (IsCheckpointed(operation.stage)) expected = expected | Operation::kRecompute;
     if (operation.operations != expected) return Wrong("the wrong work in a backward");
     return expected.Has(Operation::kWeightGrad) ? WriteGradient(operation) : absl::OkStatus();
   }
@@ -127,38 +162,43 @@ class Replay {
 
   absl::Status Held(const ScheduledOperation& operation) {
     if (!coefficients_) return Wrong("held gradients before their coefficients");
-    if (writes_[operation.unit] > 0) return Wrong("held gradients of a unit twice");
-    if (operation.unit == 0 && operation.operations.Has(Operation::kWeightGrad)) {
+    if (!held_done_.insert(operation.block).second) return Wrong("held gradients twice");
+    if (operation.block == 0 && operation.operations.Has(Operation::kWeightGrad)) {
       RETURN_IF_ERROR(CheckGathered(operation));  // A head may recompute logits.
     }
     return WriteGradient(operation);
   }
 
   absl::Status WriteGradient(const ScheduledOperation& operation) {
-    RETURN_IF_ERROR(CheckSlot(operation.gradient_slot, operation.unit, gradients_));
-    if (!writers_.contains(operation.unit)) return Wrong("a gradient of a frozen unit");
-    if (reduced_.contains(operation.unit)) return Wrong("the unit's gradient was reduced already");
-    int& holder = gradients_[operation.gradient_slot];
-    if (operation.clears_gradient) {
-      if (holder >= 0) return Wrong("the gradient slot holds a live gradient");
-      holder = operation.unit;
+    const std::vector<int> units = TrainableUnits(operation.block);
+    if (units.empty()) return Wrong("a gradient of a frozen block");
+    std::set<int>* holds = nullptr;
+    for (int unit : units) {
+      RETURN_IF_ERROR(CheckGradientSlot(operation.gradient_slot, unit));
+      holds = &gradients_[operation.gradient_slot];
+      if (!writers_.contains(unit)) return Wrong("a gradient of a frozen unit");
+      if (reduced_.contains(unit)) return Wrong("the unit's gradient was reduced already");
+      ++writes_[unit];
     }
-    if (holder != operation.unit) return Wrong("the gradient slot holds another unit's gradient");
-    ++writes_[operation.unit];
-    return absl::OkStatus();
+    if (operation.clears_gradient) {
+      if (!holds->empty()) return Wrong("the gradient slot holds a live gradient");
+      holds->insert(units.begin(), units.end());
+    }
+    if (*holds == std::set<int>(units.begin(), units.end())) return absl::OkStatus();
+    return Wrong("the gradient slot holds another unit's gradient");
   }
 
   absl::Status Reduce(const ScheduledOperation& operation) {
-    RETURN_IF_ERROR(CheckSlot(operation.gradient_slot, operation.unit, gradients_));
-    int& holder = gradients_[operation.gradient_slot];
-    if (holder != operation.unit)
+    RETURN_IF_ERROR(CheckGradientSlot(operation.gradient_slot, operation.unit));
+    std::set<int>& holds = gradients_[operation.gradient_slot];
+    if (!holds.contains(operation.unit))
       return Wrong("the gradient slot does not hold this unit's gradient");
     if (!IsWhole(operation.unit)) return Wrong("the gradient is not whole");
     if (!ReducesNow()) return Wrong("a reduction before the step's last micro-batch");
     if (operation.sums_replicas != (HasReplicas() && IsLastMicroBatch())) {
       return Wrong("replicas are summed once, after the last micro-batch");
     }
-    holder = -1;
+    holds.erase(operation.unit);
     reduced_.insert(operation.unit);
     return absl::OkStatus();
   }
@@ -170,6 +210,7 @@ class Replay {
     forward_done_ = norms_done_ = weight_grads_done_ = 0;
     coefficients_ = deferred_norms_ = false;
     writes_.clear();
+    held_done_.clear();
     reduced_.clear();
     return absl::OkStatus();
   }
@@ -184,33 +225,51 @@ class Replay {
       if (reduced_.contains(unit) == ReducesNow()) continue;
       return Wrong(absl::StrCat("unit ", unit, " was never reduced"));
     }
-    for (int unit : gradients_) {
-      if (unit >= 0 && ReducesNow())
-        return Wrong(absl::StrCat("unit ", unit, "'s gradient is left over"));
+    for (const std::set<int>& units : gradients_) {
+      if (!units.empty() && ReducesNow())
+        return Wrong(absl::StrCat("unit ", *units.begin(), "'s gradient is left over"));
     }
     return absl::OkStatus();
   }
 
   absl::Status CheckStage(const ScheduledOperation& operation) const {
     if (operation.stage < 0 || operation.stage >= num_stages() ||
-        options_.stages[operation.stage] != operation.unit) {
-      return Wrong("a stage that is not the unit's");
+        options_.stages[operation.stage] != operation.block) {
+      return Wrong("a stage that is not the block's");
     }
     return CheckGathered(operation);
   }
 
   absl::Status CheckGathered(const ScheduledOperation& operation) const {
-    RETURN_IF_ERROR(CheckSlot(operation.slot, operation.unit, gathered_));
-    if (gathered_[operation.slot] != operation.unit)
-      return Wrong("the slot does not hold the unit");
+    for (int unit : units_of_[operation.block]) {
+      RETURN_IF_ERROR(CheckSlot(operation.slot, unit, gathered_));
+      if (!gathered_[operation.slot].contains(unit))
+        return Wrong("the slot does not hold the unit");
+    }
     return absl::OkStatus();
   }
 
-  absl::Status CheckSlot(int slot, int unit, const std::vector<int>& slots) const {
+  // A unit with a slot of its own is nowhere else; the others share those up to gathered_slots.
+  absl::Status CheckSlot(int slot, int unit, const std::vector<std::set<int>>& slots) const {
     if (slot < 0 || slot >= static_cast<int>(slots.size())) return Wrong("a slot out of range");
     if ((slot == kRootSlot) != (unit == 0))
       return Wrong("slot 0 is the root's and only the root's");
-    if (HasSlotPerUnit(options_.strategy) && slot != unit) return Wrong("another unit's slot");
+    const auto own = own_slots_.find(unit);
+    if (own == own_slots_.end() ? slot > options_.gathered_slots : slot != own->second) {
+      return Wrong("another unit's slot");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckGradientSlot(int slot, int unit) const {
+    if (slot < 0 || slot >= static_cast<int>(gradients_.size())) {
+      return Wrong("a slot out of range");
+    }
+    if ((slot == kRootSlot) != (unit == 0))
+      return Wrong("slot 0 is the root's and only the root's");
+    if (HasSlotPerUnit(options_.strategy) && slot != own_slots_.at(unit)) {
+      return Wrong("another unit's slot");
+    }
     return absl::OkStatus();
   }
 
@@ -218,19 +277,38 @@ class Replay {
     return absl::InternalError(absl::StrCat("schedule line ", line_ + 1, ": ", what));
   }
 
-  OperationSet HeldWork(int unit) const {
-    if (!IsHeld() || unit < 0) return OperationSet();
-    if (!options_.held_work.empty()) return options_.held_work[unit];
+  std::vector<int> TrainableUnits(int block) const {
+    std::vector<int> units;
+    for (int unit : units_of_[block]) {
+      if (options_.trainable_units.empty() || options_.trainable_units[unit]) units.push_back(unit);
+    }
+    return units;
+  }
+
+  bool AreOfOneBlock(int a, int b) const {
+    for (const std::vector<int>& units : units_of_) {
+      if (std::count(units.begin(), units.end(), a) + std::count(units.begin(), units.end(), b) ==
+          2)
+        return true;
+    }
+    return false;
+  }
+
+  OperationSet HeldWork(int block) const {
+    if (!IsHeld() || block < 0) return OperationSet();
+    if (!options_.held_work.empty()) return options_.held_work[block];
     return options_.kept == Kept::kExampleGrads ? Operation::kFold : Operation::kWeightGrad;
   }
 
-  // With weight gradients the root has two writers: its last stage and its first one.
-  bool IsWhole(int unit) { return writes_[unit] == (IsHeld() ? 1 : writers_[unit]); }
+  bool IsWhole(int unit) { return writes_[unit] == writers_[unit]; }
   bool IsHeld() const {
     return options_.kept == Kept::kExampleGrads || options_.kept == Kept::kOutputGrads;
   }
   bool IsTrainable(int stage) const {
     return options_.trainable_stages.empty() || options_.trainable_stages[stage];
+  }
+  bool IsCheckpointed(int stage) const {
+    return !options_.checkpointed_stages.empty() && options_.checkpointed_stages[stage];
   }
   bool IsBackwardWhole(int done) const { return done == num_stages() - first_trainable_; }
   bool IsLastMicroBatch() const { return micro_batch_ + 1 == schedule_.micro_batches; }
@@ -243,9 +321,11 @@ class Replay {
 
   const ExecutionSchedule& schedule_;
   const ScheduleOptions& options_;
-  std::vector<int> gathered_;   // unit in each slot, -1: none
-  std::vector<int> gradients_;  // unit whose gradient is in each slot
-  std::map<int, int> writers_;  // stages with trainable parameters, by unit that has any
+  std::vector<std::vector<int>> units_of_;  // by block
+  std::map<int, int> own_slots_;            // by unit that shares no slot
+  std::vector<std::set<int>> gathered_;     // units in each slot
+  std::vector<std::set<int>> gradients_;    // units whose gradient is in each slot
+  std::map<int, int> writers_;              // by unit with trainable parameters
   int first_trainable_ = 0;
   std::set<int> ever_gathered_;
   size_t line_ = 0;
@@ -256,6 +336,7 @@ class Replay {
   bool deferred_norms_ = false;
   bool coefficients_ = false;
   std::map<int, int> writes_;
+  std::set<int> held_done_;  // blocks
   std::set<int> reduced_;
 };
 

@@ -1,6 +1,5 @@
 #include "common/layout/schedule_phases.h"
 
-#include <set>
 #include <utility>
 
 namespace sotto::layout {
@@ -38,7 +37,7 @@ class Phases {
     for (int stage = 0; stage < NumStages(options_); ++stage) {
       Add({.operations = Operation::kForward,
            .stage = stage,
-           .unit = options_.stages[stage],
+           .block = options_.stages[stage],
            .needs_weights = true});
     }
   }
@@ -47,37 +46,51 @@ class Phases {
     for (int stage = NumStages(options_) - 1; stage >= first_trainable_; --stage) {
       const bool trainable = IsTrainable(options_, stage);
       const bool writes = trainable && what.Has(Operation::kWeightGrad);
-      Add({.operations = trainable ? Operation::kBackwardInput | what : Operation::kBackwardInput,
+      OperationSet operations = Operation::kBackwardInput;
+      if (trainable) operations = operations | what;
+      if (IsCheckpointed(options_, stage)) operations = operations | Operation::kRecompute;
+      Add({.operations = operations,
            .stage = stage,
-           .unit = options_.stages[stage],
+           .block = options_.stages[stage],
            .needs_weights = true,
            .writes_gradient = writes,
            .completes_gradient = writes && CompletesGradient(stage)});
     }
   }
 
-  // The root's gradient is whole after the first stage: its embedding is last.
+  // A gradient is whole after the last stage in backward order that writes it: the root's embedding
+  // is last, and so is the first of several blocks that share a unit.
   bool CompletesGradient(int stage) const {
-    return stage == 0 || options_.stages[stage] != kRootUnit || !IsTrainable(options_, 0);
+    for (int earlier = first_trainable_; earlier < stage; ++earlier) {
+      if (IsTrainable(options_, earlier) && ShareUnits(earlier, stage)) return false;
+    }
+    return true;
+  }
+
+  bool ShareUnits(int a, int b) const {
+    const int block_a = options_.stages[a];
+    const int block_b = options_.stages[b];
+    if (options_.block_units.empty() || block_a == block_b) return block_a == block_b;
+    return options_.block_units[block_a].front() == options_.block_units[block_b].front();
   }
 
   // Blocks from the last to the first, then the root.
   void Held() {
     const int last = NumStages(options_) - 1;
     for (int stage = last - 1; stage >= 0; --stage) {
-      const int unit = options_.stages[stage];
-      const bool root = unit == kRootUnit;
+      const int block = options_.stages[stage];
+      const bool root = block == kRootBlock;
       if (!IsTrainable(options_, stage) && !(root && IsTrainable(options_, last))) continue;
-      Add({.operations = HeldWork(unit),
-           .unit = unit,
-           .needs_weights = root && HeldWork(unit).Has(Operation::kWeightGrad),
+      Add({.operations = HeldWork(block),
+           .block = block,
+           .needs_weights = root && HeldWork(block).Has(Operation::kWeightGrad),
            .writes_gradient = true,
-           .completes_gradient = true});
+           .completes_gradient = root || CompletesGradient(stage)});
     }
   }
 
-  OperationSet HeldWork(int unit) const {
-    if (!options_.held_work.empty()) return options_.held_work[unit];
+  OperationSet HeldWork(int block) const {
+    if (!options_.held_work.empty()) return options_.held_work[block];
     return options_.kept == Kept::kExampleGrads ? Operation::kFold : Operation::kWeightGrad;
   }
 
@@ -108,12 +121,8 @@ int FirstTrainableStage(const ScheduleOptions& options) {
   return stage;
 }
 
-int CountTrainableUnits(const ScheduleOptions& options) {
-  std::set<int> units;
-  for (int stage = 0; stage < NumStages(options); ++stage) {
-    if (IsTrainable(options, stage)) units.insert(options.stages[stage]);
-  }
-  return static_cast<int>(units.size());
+bool IsCheckpointed(const ScheduleOptions& options, int stage) {
+  return !options.checkpointed_stages.empty() && options.checkpointed_stages[stage];
 }
 
 }  // namespace sotto::layout

@@ -8,17 +8,17 @@
 
 namespace sotto::layout {
 
-inline constexpr int kRootUnit = 0;
+inline constexpr int kRootBlock = 0;
 
 // One piece of compute.
 struct Visit {
   OperationSet operations;
   int micro_batch = 0;
   int stage = -1;
-  int unit = -1;
+  int block = -1;
   bool needs_weights = false;
   bool writes_gradient = false;
-  bool completes_gradient = false;  // of the micro-batch
+  bool completes_gradient = false;  // of the block's units, of the micro-batch
 };
 
 // What the gradient mode needs. The options are those of BuildSchedule, checked.
@@ -30,8 +30,8 @@ bool IsTrainable(const ScheduleOptions& options, int stage);
 // The first stage that has; the number of stages when none has.
 int FirstTrainableStage(const ScheduleOptions& options);
 
-// Units with a gradient.
-int CountTrainableUnits(const ScheduleOptions& options);
+// Whether the stage keeps its input alone.
+bool IsCheckpointed(const ScheduleOptions& options, int stage);
 
 }  // namespace sotto::layout
 

@@ -15,6 +15,7 @@ constexpr NamedOperation kNames[] = {
     {Operation::kGather, "GATHER"},
     {Operation::kReshard, "RESHARD"},
     {Operation::kForward, "FORWARD"},
+    {Operation::kRecompute, "RECOMPUTE"},
     {Operation::kBackwardInput, "BACKWARD_INPUT"},
     {Operation::kNorm, "NORM"},
     {Operation::kCoefficients, "COEFFICIENTS"},
@@ -46,18 +47,6 @@ std::string PrintOperations(OperationSet operations) {
   return text;
 }
 
-std::string PrintOperation(const ScheduledOperation& operation) {
-  std::string line =
-      absl::StrCat(operation.micro_batch, " ", PrintOperations(operation.operations));
-  if (operation.stage >= 0) absl::StrAppend(&line, " stage ", operation.stage);
-  if (operation.unit >= 0) absl::StrAppend(&line, " unit ", operation.unit);
-  if (operation.slot >= 0) absl::StrAppend(&line, " slot ", operation.slot);
-  if (operation.gradient_slot >= 0) absl::StrAppend(&line, " gradient ", operation.gradient_slot);
-  if (operation.clears_gradient) absl::StrAppend(&line, " cleared");
-  if (operation.sums_replicas) absl::StrAppend(&line, " replicas");
-  return line;
-}
-
 // What differs from the usual, so that the usual text is short.
 std::string PrintUnusual(const ScheduleOptions& options) {
   std::string text;
@@ -72,10 +61,38 @@ std::string PrintUnusual(const ScheduleOptions& options) {
                       out->append(PrintOperations(work));
                     }));
   }
+  if (!options.kept_gathered.empty()) {
+    absl::StrAppend(&text, " kept_gathered ", absl::StrJoin(options.kept_gathered, ","));
+  }
+  if (options.prefetch_depth > 0) {
+    absl::StrAppend(&text, " prefetch_depth ", options.prefetch_depth);
+  }
+  if (!options.checkpointed_stages.empty()) {
+    absl::StrAppend(&text, " checkpointed ", absl::StrJoin(options.checkpointed_stages, ","));
+  }
+  if (!options.trainable_units.empty()) {
+    absl::StrAppend(&text, " trainable_units ", absl::StrJoin(options.trainable_units, ","));
+  }
+  for (const std::vector<int>& units : options.block_units) {
+    absl::StrAppend(&text, " units ", absl::StrJoin(units, ","));
+  }
   return text;
 }
 
 }  // namespace
+
+std::string PrintOperation(const ScheduledOperation& operation) {
+  std::string line =
+      absl::StrCat(operation.micro_batch, " ", PrintOperations(operation.operations));
+  if (operation.stage >= 0) absl::StrAppend(&line, " stage ", operation.stage);
+  if (operation.block >= 0) absl::StrAppend(&line, " block ", operation.block);
+  if (operation.unit >= 0) absl::StrAppend(&line, " unit ", operation.unit);
+  if (operation.slot >= 0) absl::StrAppend(&line, " slot ", operation.slot);
+  if (operation.gradient_slot >= 0) absl::StrAppend(&line, " gradient ", operation.gradient_slot);
+  if (operation.clears_gradient) absl::StrAppend(&line, " cleared");
+  if (operation.sums_replicas) absl::StrAppend(&line, " replicas");
+  return line;
+}
 
 std::string PrintSchedule(const ExecutionSchedule& schedule) {
   std::string text;
@@ -91,24 +108,6 @@ absl::StatusOr<std::string> CanonicalScheduleText(const ScheduleOptions& options
                       absl::StrJoin(options.stages, ","), " kept ", KeptName(options.kept),
                       PrintUnusual(options), " gathered_slots ", options.gathered_slots,
                       " gradient_slots ", options.gradient_slots, "\n", PrintSchedule(schedule));
-}
-
-CollectiveCounts CountCollectives(const ExecutionSchedule& schedule, const FlatLayout& layout,
-                                  int replicas) {
-  CollectiveCounts counts;
-  for (const ScheduledOperation& operation : schedule.operations) {
-    const bool gather = operation.operations.Has(Operation::kGather);
-    const bool reduce = operation.operations.Has(Operation::kReduce);
-    if (!gather && !reduce) continue;
-    if (gather) ++(operation.unit == 0 ? counts.root_gathers : counts.block_gathers);
-    if (reduce) ++counts.reduces;
-    const UnitLayout& unit = layout.unit(operation.unit);
-    int64_t elements = unit.padded_elements - unit.shard_elements;
-    if (gather) elements += unit.frozen.padded_elements - unit.frozen.shard_elements;
-    if (operation.sums_replicas) elements += 2 * (replicas - 1) * unit.shard_elements / replicas;
-    counts.bytes_received += elements * static_cast<int64_t>(sizeof(float));
-  }
-  return counts;
 }
 
 }  // namespace sotto::layout

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -74,11 +75,78 @@ TEST_P(ScheduleGridTest, FrozenStagesHaveNoGradient) {
       }
       if (operation.gradient_slot < 0) continue;
       const bool trainable =
-          operation.unit == 0 ? options.trainable_stages.front() || options.trainable_stages.back()
-                              : options.trainable_stages[operation.unit];
+          std::max(operation.block, operation.unit) == 0
+              ? options.trainable_stages.front() || options.trainable_stages.back()
+              : options.trainable_stages[std::max(operation.block, operation.unit)];
       EXPECT_TRUE(trainable) << PrintSchedule(schedule);
     }
   }
+}
+
+// Every choice of kept blocks and of the prefetch depth.
+TEST_P(ScheduleGridTest, KeptUnitsAreGatheredOncePerStep) {
+  const auto [strategy, kept, blocks, gathered_slots, micro_batches] = GetParam();
+  if (HasSlotPerUnit(strategy) || blocks > 4) return;
+  ScheduleOptions options = MakeOptions(blocks, kept, gathered_slots);
+  options.strategy = strategy;
+  for (int mask = 0; mask < 1 << blocks; ++mask) {
+    options.kept_gathered = {false};
+    for (int i = 0; i < blocks; ++i) options.kept_gathered.push_back((mask >> i & 1) != 0);
+    for (options.prefetch_depth = 0; options.prefetch_depth < gathered_slots;
+         ++options.prefetch_depth) {
+      ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, micro_batches));
+      EXPECT_OK(CheckSchedule(schedule)) << PrintSchedule(schedule);
+      CollectiveCounts counts = CountCollectives(schedule, MakeLayout(blocks, 4));
+      counts.bytes_received = 0;
+      EXPECT_EQ(counts, ExpectedCollectives(options, micro_batches)) << PrintSchedule(schedule);
+    }
+  }
+}
+
+// Two blocks share a unit; each block has two units, the second one of the first block frozen.
+TEST_P(ScheduleGridTest, UnitsNeedNotBeBlocks) {
+  const auto [strategy, kept, blocks, gathered_slots, micro_batches] = GetParam();
+  ScheduleOptions merged = MakeOptions(blocks, kept, gathered_slots);
+  ScheduleOptions split = merged;
+  merged.strategy = split.strategy = strategy;
+  merged.block_units = split.block_units = {{0}};
+  split.trainable_units = {true};
+  for (int i = 0; i < blocks; ++i) {
+    merged.block_units.push_back({1 + i / 2});
+    split.block_units.push_back({1 + 2 * i, 2 + 2 * i});
+    split.trainable_units.insert(split.trainable_units.end(), {true, i > 0});
+  }
+  for (const ScheduleOptions& options : {merged, split}) {
+    ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, micro_batches));
+    EXPECT_OK(CheckSchedule(schedule)) << PrintSchedule(schedule);
+    CollectiveCounts counts = CountCollectives(schedule, MakeLayout(2 * blocks, 4));
+    counts.bytes_received = 0;
+    EXPECT_EQ(counts, ExpectedCollectives(options, micro_batches)) << PrintSchedule(schedule);
+  }
+}
+
+TEST_P(ScheduleGridTest, CheckpointedStagesRunForwardAgainInEachBackward) {
+  const auto [strategy, kept, blocks, gathered_slots, micro_batches] = GetParam();
+  if (kept == Kept::kOutputGrads) return;
+  ScheduleOptions options = MakeOptions(blocks, kept, gathered_slots);
+  options.strategy = strategy;
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule plain, BuildSchedule(options, micro_batches));
+  options.checkpointed_stages.assign(blocks + 2, false);
+  for (int i = 1; i <= blocks; i += 2) options.checkpointed_stages[i] = true;
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, micro_batches));
+  EXPECT_OK(CheckSchedule(schedule)) << PrintSchedule(schedule);
+  int recomputed = 0;
+  ASSERT_EQ(schedule.operations.size(), plain.operations.size());
+  for (size_t i = 0; i < schedule.operations.size(); ++i) {
+    ScheduledOperation operation = plain.operations[i];
+    if (schedule.operations[i].operations.Has(Operation::kRecompute)) {
+      ++recomputed;
+      operation.operations = operation.operations | Operation::kRecompute;
+    }
+    EXPECT_EQ(schedule.operations[i], operation);
+  }
+  const int passes = kept == Kept::kActivations ? 2 : 1;
+  EXPECT_EQ(recomputed, passes * micro_batches * ((blocks + 1) / 2));
 }
 
 INSTANTIATE_TEST_SUITE_P(Grid, ScheduleGridTest,
@@ -108,31 +176,67 @@ TEST(ScheduleTest, NextGatherIsIssuedBeforeTheCurrentCompute) {
   EXPECT_EQ(PrintSchedule(schedule),
             "0 GATHER unit 0 slot 0\n"
             "0 GATHER unit 1 slot 1\n"
-            "0 FORWARD stage 0 unit 0 slot 0\n"
+            "0 FORWARD stage 0 block 0 slot 0\n"
             "0 GATHER unit 2 slot 2\n"
-            "0 FORWARD stage 1 unit 1 slot 1\n"
-            "0 FORWARD stage 2 unit 2 slot 2\n"
-            "0 FORWARD stage 3 unit 0 slot 0\n"
-            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 3 unit 0 slot 0 gradient 0 cleared\n"
-            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 2 unit 2 slot 2 gradient 1 cleared\n"
+            "0 FORWARD stage 1 block 1 slot 1\n"
+            "0 FORWARD stage 2 block 2 slot 2\n"
+            "0 FORWARD stage 3 block 0 slot 0\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 3 block 0 slot 0 gradient 0 cleared\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 2 block 2 slot 2 gradient 1 cleared\n"
             "0 REDUCE unit 2 gradient 1\n"
-            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 1 unit 1 slot 1 gradient 2 cleared\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 1 block 1 slot 1 gradient 2 cleared\n"
             "0 REDUCE unit 1 gradient 2\n"
-            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 0 unit 0 slot 0 gradient 0\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 0 block 0 slot 0 gradient 0\n"
             "0 REDUCE unit 0 gradient 0\n"
             "0 RESHARD unit 2 slot 2\n"
             "0 RESHARD unit 1 slot 1\n"
             "0 RESHARD unit 0 slot 0\n");
 }
 
+TEST(ScheduleTest, GathersAsManyBlocksAheadAsItIsTold) {
+  ScheduleOptions options = MakeOptions(4, Kept::kNothing, 3);
+  const auto begin = [&] {
+    const std::string text = PrintSchedule(*BuildSchedule(options, 1));
+    return text.substr(0, text.find("0 FORWARD stage 2"));
+  };
+  EXPECT_EQ(begin(),
+            "0 GATHER unit 0 slot 0\n"
+            "0 GATHER unit 1 slot 1\n"
+            "0 GATHER unit 2 slot 2\n"
+            "0 FORWARD stage 0 block 0 slot 0\n"
+            "0 GATHER unit 3 slot 3\n"
+            "0 FORWARD stage 1 block 1 slot 1\n"
+            "0 RESHARD unit 1 slot 1\n"
+            "0 GATHER unit 4 slot 1\n");
+  options.prefetch_depth = 1;
+  EXPECT_EQ(begin(),
+            "0 GATHER unit 0 slot 0\n"
+            "0 GATHER unit 1 slot 1\n"
+            "0 FORWARD stage 0 block 0 slot 0\n"
+            "0 GATHER unit 2 slot 2\n"
+            "0 FORWARD stage 1 block 1 slot 1\n"
+            "0 GATHER unit 3 slot 3\n");
+}
+
+TEST(ScheduleTest, AKeptUnitHasASlotBehindTheSharedOnes) {
+  ScheduleOptions options = MakeOptions(3, Kept::kNothing, 1);
+  options.kept_gathered = {false, false, true, false};
+  ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, 2));
+  const std::string text = PrintSchedule(schedule);
+  EXPECT_THAT(text, HasSubstr("0 GATHER unit 2 slot 2\n"
+                              "0 FORWARD stage 2 block 2 slot 2\n"));
+  EXPECT_THAT(text, ::testing::Not(HasSubstr("1 GATHER unit 2")));
+  EXPECT_THAT(text, HasSubstr("1 RESHARD unit 2 slot 2\n"));
+}
+
 TEST(ScheduleTest, HeldGradientsAreFoldedUnitByUnitAfterTheCoefficients) {
   ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule,
                        BuildSchedule(MakeOptions(1, Kept::kExampleGrads, 1), 1));
-  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 BACKWARD_INPUT+NORM stage 0 unit 0 slot 0\n"
+  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 BACKWARD_INPUT+NORM stage 0 block 0 slot 0\n"
                                                  "0 COEFFICIENTS\n"
-                                                 "0 FOLD unit 1 gradient 1 cleared\n"
+                                                 "0 FOLD block 1 gradient 1 cleared\n"
                                                  "0 REDUCE unit 1 gradient 1\n"
-                                                 "0 FOLD unit 0 gradient 0 cleared\n"
+                                                 "0 FOLD block 0 gradient 0 cleared\n"
                                                  "0 REDUCE unit 0 gradient 0\n"));
 }
 
@@ -189,6 +293,34 @@ TEST(ScheduleTest, RefusesWhatItCannotBuild) {
               StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(BuildSchedule(MakeOptions(2, Kept::kNothing, 2), -1),
               StatusIs(absl::StatusCode::kInvalidArgument));
+  const ScheduleOptions valid = MakeOptions(2, Kept::kActivations, 2);
+  ScheduleOptions deep = valid;
+  deep.prefetch_depth = 2;
+  ScheduleOptions kept_root = valid;
+  kept_root.kept_gathered = {true, false};
+  ScheduleOptions kept_twice = valid;
+  kept_twice.kept_gathered = {false, true, false};
+  kept_twice.strategy = Strategy::kShardGradOp;
+  ScheduleOptions half_kept = valid;
+  half_kept.block_units = {{0}, {1, 2}, {3}};
+  half_kept.kept_gathered = {false, true, false, false};
+  ScheduleOptions jumps = valid;
+  jumps.block_units = {{0}, {2}, {1}};
+  ScheduleOptions split_root = valid;
+  split_root.block_units = {{0, 1}, {2}, {3}};
+  ScheduleOptions checkpointed_root = valid;
+  checkpointed_root.checkpointed_stages = {true, true, true, false};
+  ScheduleOptions holds_inputs = valid;
+  holds_inputs.checkpointed_stages = {false, true, false, false};
+  holds_inputs.deferred_norms = true;
+  ScheduleOptions keeps_books = holds_inputs;
+  keeps_books.deferred_norms = false;
+  EXPECT_OK(BuildSchedule(keeps_books, 1));
+  keeps_books.kept = Kept::kOutputGrads;
+  for (const ScheduleOptions& options : {deep, kept_root, kept_twice, half_kept, jumps, split_root,
+                                         checkpointed_root, holds_inputs, keeps_books}) {
+    EXPECT_THAT(BuildSchedule(options, 1), StatusIs(absl::StatusCode::kInvalidArgument));
+  }
   EXPECT_THAT(BuildSchedule({.stages = {0, 2, 1, 0}}, 1),
               StatusIs(absl::StatusCode::kInvalidArgument));
 }
@@ -196,11 +328,11 @@ TEST(ScheduleTest, RefusesWhatItCannotBuild) {
 TEST(ScheduleTest, BookKeepingFormsWeightGradientsWithoutASecondPass) {
   ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule,
                        BuildSchedule(MakeOptions(1, Kept::kOutputGrads, 1), 1));
-  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 BACKWARD_INPUT+NORM stage 0 unit 0 slot 0\n"
+  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 BACKWARD_INPUT+NORM stage 0 block 0 slot 0\n"
                                                  "0 COEFFICIENTS\n"
-                                                 "0 WEIGHT_GRAD unit 1 gradient 1 cleared\n"
+                                                 "0 WEIGHT_GRAD block 1 gradient 1 cleared\n"
                                                  "0 REDUCE unit 1 gradient 1\n"
-                                                 "0 WEIGHT_GRAD unit 0 slot 0 gradient 0 cleared\n"
+                                                 "0 WEIGHT_GRAD block 0 slot 0 gradient 0 cleared\n"
                                                  "0 REDUCE unit 0 gradient 0\n"));
 }
 
@@ -210,21 +342,23 @@ TEST(ScheduleTest, OnePassMixesBothKindsOfHeldGradients) {
                        Operation::kFold | Operation::kWeightGrad};
   ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, 2));
   EXPECT_OK(CheckSchedule(schedule));
-  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 WEIGHT_GRAD+FOLD unit 2 gradient 1 cleared\n"));
-  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 FOLD unit 1 gradient 2 cleared\n"));
+  EXPECT_THAT(PrintSchedule(schedule),
+              HasSubstr("0 WEIGHT_GRAD+FOLD block 2 gradient 1 cleared\n"));
+  EXPECT_THAT(PrintSchedule(schedule), HasSubstr("0 FOLD block 1 gradient 2 cleared\n"));
 }
 
 TEST(ScheduleTest, DeferredNormsComeAfterTheWholeBackward) {
   ScheduleOptions options = MakeOptions(1, Kept::kActivations, 1);
   options.deferred_norms = true;
   ASSERT_OK_AND_ASSIGN(const ExecutionSchedule schedule, BuildSchedule(options, 1));
-  EXPECT_THAT(PrintSchedule(schedule),
-              HasSubstr("0 BACKWARD_INPUT stage 2 unit 0 slot 0\n"
-                        "0 BACKWARD_INPUT stage 1 unit 1 slot 1\n"
-                        "0 BACKWARD_INPUT stage 0 unit 0 slot 0\n"
-                        "0 NORM\n"
-                        "0 COEFFICIENTS\n"
-                        "0 BACKWARD_INPUT+WEIGHT_GRAD stage 2 unit 0 slot 0 gradient 0 cleared\n"));
+  EXPECT_THAT(
+      PrintSchedule(schedule),
+      HasSubstr("0 BACKWARD_INPUT stage 2 block 0 slot 0\n"
+                "0 BACKWARD_INPUT stage 1 block 1 slot 1\n"
+                "0 BACKWARD_INPUT stage 0 block 0 slot 0\n"
+                "0 NORM\n"
+                "0 COEFFICIENTS\n"
+                "0 BACKWARD_INPUT+WEIGHT_GRAD stage 2 block 0 slot 0 gradient 0 cleared\n"));
 }
 
 TEST(ScheduleTest, ShardGradOpGathersOnceAndReducesOnce) {
@@ -234,25 +368,25 @@ TEST(ScheduleTest, ShardGradOpGathersOnceAndReducesOnce) {
   EXPECT_EQ(PrintSchedule(schedule),
             "0 GATHER unit 0 slot 0\n"
             "0 GATHER unit 1 slot 1\n"
-            "0 FORWARD stage 0 unit 0 slot 0\n"
+            "0 FORWARD stage 0 block 0 slot 0\n"
             "0 GATHER unit 2 slot 2\n"
-            "0 FORWARD stage 1 unit 1 slot 1\n"
-            "0 FORWARD stage 2 unit 2 slot 2\n"
-            "0 FORWARD stage 3 unit 0 slot 0\n"
-            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 3 unit 0 slot 0 gradient 0 cleared\n"
-            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 2 unit 2 slot 2 gradient 2 cleared\n"
-            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 1 unit 1 slot 1 gradient 1 cleared\n"
-            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 0 unit 0 slot 0 gradient 0\n"
-            "1 FORWARD stage 0 unit 0 slot 0\n"
-            "1 FORWARD stage 1 unit 1 slot 1\n"
-            "1 FORWARD stage 2 unit 2 slot 2\n"
-            "1 FORWARD stage 3 unit 0 slot 0\n"
-            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 3 unit 0 slot 0 gradient 0\n"
-            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 2 unit 2 slot 2 gradient 2\n"
+            "0 FORWARD stage 1 block 1 slot 1\n"
+            "0 FORWARD stage 2 block 2 slot 2\n"
+            "0 FORWARD stage 3 block 0 slot 0\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 3 block 0 slot 0 gradient 0 cleared\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 2 block 2 slot 2 gradient 2 cleared\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 1 block 1 slot 1 gradient 1 cleared\n"
+            "0 BACKWARD_INPUT+WEIGHT_GRAD stage 0 block 0 slot 0 gradient 0\n"
+            "1 FORWARD stage 0 block 0 slot 0\n"
+            "1 FORWARD stage 1 block 1 slot 1\n"
+            "1 FORWARD stage 2 block 2 slot 2\n"
+            "1 FORWARD stage 3 block 0 slot 0\n"
+            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 3 block 0 slot 0 gradient 0\n"
+            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 2 block 2 slot 2 gradient 2\n"
             "1 REDUCE unit 2 gradient 2\n"
-            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 1 unit 1 slot 1 gradient 1\n"
+            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 1 block 1 slot 1 gradient 1\n"
             "1 REDUCE unit 1 gradient 1\n"
-            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 0 unit 0 slot 0 gradient 0\n"
+            "1 BACKWARD_INPUT+WEIGHT_GRAD stage 0 block 0 slot 0 gradient 0\n"
             "1 REDUCE unit 0 gradient 0\n"
             "1 RESHARD unit 2 slot 2\n"
             "1 RESHARD unit 1 slot 1\n"
@@ -281,8 +415,13 @@ class DefectTest : public ::testing::TestWithParam<std::tuple<Strategy, Kept>> {
     const auto [strategy, kept] = GetParam();
     ScheduleOptions options = MakeOptions(4, kept, 2);
     options.strategy = strategy;
+    options.block_units = {{0}, {1, 2}, {3}, {3}, {4}};
     options.deferred_norms = kept == Kept::kActivations;
     options.trainable_stages = {false, true, true, false, true, true};
+    if (!HasSlotPerUnit(strategy)) options.kept_gathered = {false, false, false, true, true};
+    if (kept == Kept::kNothing) {
+      options.checkpointed_stages = {false, true, true, false, true, false};
+    }
     return options;
   }
 };

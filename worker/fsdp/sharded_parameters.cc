@@ -28,8 +28,10 @@ absl::StatusOr<std::unique_ptr<ShardedParameters>> ShardedParameters::Create(
         "the layout is for ", layout.world_size(), " ranks, but the communicator has ",
         communicator.world_size(), ", under ", std::string(StrategyName(options.strategy))));
   }
+  Options complete = options;
+  if (complete.blocks.units.empty()) complete.blocks = layout::PlacesByBlock(model);
   return std::unique_ptr<ShardedParameters>(
-      new ShardedParameters(model, layout, communicator, options, *grid));
+      new ShardedParameters(model, layout, communicator, complete, *grid));
 }
 
 ShardedParameters::ShardedParameters(const layout::ModelDescription& model,
@@ -42,8 +44,9 @@ ShardedParameters::ShardedParameters(const layout::ModelDescription& model,
       options_(options),
       grid_(grid),
       shards_(Allocate(layout, options.strategy)),
-      gathered_(MakeGathered()),
-      gradients_(MakeGradients()) {}
+      gathered_(MakePool(layout::GatheredSlots(layout, Slots()), shards_.units, Region::kWhole)),
+      gradients_(
+          MakePool(layout::GradientSlots(layout, Slots()), shards_.gradient, Region::kTrainable)) {}
 
 ShardedParameters::Shards ShardedParameters::Allocate(const layout::FlatLayout& layout,
                                                       Strategy strategy) {
@@ -62,24 +65,22 @@ ShardedParameters::Shards ShardedParameters::Allocate(const layout::FlatLayout& 
   return shards;
 }
 
-SlotPool ShardedParameters::MakeGathered() const {
+// Under NO_SHARD the shards are whole, and their own slots.
+SlotPool ShardedParameters::MakePool(const layout::SlotLayout& slots,
+                                     const std::vector<at::Tensor>& whole_shards,
+                                     Region region) const {
   if (options_.strategy == Strategy::kNoShard) {
-    return SlotPool::Over(model_, layout_, shards_.units, Region::kWhole);
+    return SlotPool::Over(model_, layout_, options_.blocks, whole_shards, region);
   }
-  if (options_.strategy == Strategy::kShardGradOp) {
-    return SlotPool::PerUnit(model_, layout_, Region::kWhole);
-  }
-  return SlotPool::Shared(model_, layout_, options_.gathered_slots, Region::kWhole);
+  return SlotPool::Allocate(model_, layout_, options_.blocks, slots, region);
 }
 
-SlotPool ShardedParameters::MakeGradients() const {
-  if (options_.strategy == Strategy::kNoShard) {
-    return SlotPool::Over(model_, layout_, shards_.gradient, Region::kTrainable);
-  }
-  if (options_.strategy == Strategy::kShardGradOp) {
-    return SlotPool::PerUnit(model_, layout_, Region::kTrainable);
-  }
-  return SlotPool::Shared(model_, layout_, options_.gradient_slots, Region::kTrainable);
+layout::SlotChoice ShardedParameters::Slots() const {
+  return {.strategy = options_.strategy,
+          .gathered_slots = options_.gathered_slots,
+          .gradient_slots = options_.gradient_slots,
+          .kept_gathered = options_.kept_gathered,
+          .block_units = options_.blocks.units};
 }
 
 comm::RankGroup ShardedParameters::shard_group() const {
@@ -130,7 +131,9 @@ absl::Status ShardedParameters::Gather(int unit, int slot) {
                                  whole.subspan(places.padded_elements));
 }
 
-void ShardedParameters::ClearGradient(int unit, int slot) { gradients_.Whole(unit, slot).zero_(); }
+void ShardedParameters::ClearGradient(int block, int slot) {
+  for (int unit : UnitsOfBlock(block)) gradients_.Whole(unit, slot).zero_();
+}
 
 absl::Status ShardedParameters::Reduce(int unit, int slot, bool sums_replicas) {
   const absl::Span<float> shard = Values(shards_.gradient[unit]);

@@ -23,7 +23,9 @@
 #include "absl/types/span.h"
 #include "common/layout/flat_layout.h"
 #include "common/layout/model_description.h"
+#include "common/layout/slot_layout.h"
 #include "common/layout/strategy.h"
+#include "common/layout/wrapping.h"
 #include "worker/comm/communicator.h"
 #include "worker/fsdp/slot_pool.h"
 
@@ -37,11 +39,13 @@ class ShardedParameters {
     int gathered_slots = 2;  // of blocks
     int gradient_slots = 2;  // of blocks
     layout::Strategy strategy = layout::Strategy::kFullShard;
+    std::vector<bool> kept_gathered;  // by unit, as in ScheduleOptions; empty: none
+    layout::BlockPlaces blocks;       // of a wrapped model; empty: every block is its unit
   };
 
-  // Allocates everything, zero. Borrows its arguments for its lifetime. INVALID_ARGUMENT: the
-  // layout's world size is not that of the strategy's shard group (HYBRID_SHARD: does not divide
-  // the communicator's).
+  // `model` and `layout` are of units. Allocates everything, zero. Borrows its arguments for its
+  // lifetime. INVALID_ARGUMENT: the layout's world size is not that of the strategy's shard group
+  // (HYBRID_SHARD: does not divide the communicator's).
   static absl::StatusOr<std::unique_ptr<ShardedParameters>> Create(
       const layout::ModelDescription& model, const layout::FlatLayout& layout,
       comm::Communicator& communicator, const Options& options);
@@ -52,19 +56,25 @@ class ShardedParameters {
   // All shards of `unit`, straight into the slot. NO_SHARD: nothing to do.
   absl::Status Gather(int unit, int slot);
 
-  // Views of the gathered slot, in the layout's order. Valid until another unit is gathered into
-  // it.
-  absl::Span<const at::Tensor> ParameterViews(int unit, int slot) const {
-    return gathered_.Parameters(unit, slot);
+  // A block's parameters in the gathered slot, in the block's order. Valid until other units are
+  // gathered into it.
+  absl::Span<const at::Tensor> ParameterViews(int block, int slot) const {
+    return gathered_.Parameters(block, slot);
   }
 
-  // Views of the gradient slot, to be added to. Undefined tensors for frozen parameters.
-  absl::Span<const at::Tensor> GradientViews(int unit, int slot) const {
-    return gradients_.Parameters(unit, slot);
+  // A block's gradients in the gradient slot, to be added to. Undefined tensors for frozen
+  // parameters.
+  absl::Span<const at::Tensor> GradientViews(int block, int slot) const {
+    return gradients_.Parameters(block, slot);
   }
 
-  // Zeroes the unit's gradient slot, padding included.
-  void ClearGradient(int unit, int slot);
+  // Zeroes the gradient slot of the block's units, padding included.
+  void ClearGradient(int block, int slot);
+
+  // A unit's flat buffer in a slot, padding included: what Gather fills and Reduce reads.
+  const at::Tensor& WholeUnit(int unit, int slot) const { return gathered_.Whole(unit, slot); }
+  const at::Tensor& WholeGradient(int unit, int slot) const { return gradients_.Whole(unit, slot); }
+  absl::Span<const int> UnitsOfBlock(int block) const { return options_.blocks.units[block]; }
 
   // Adds the whole gradient in `slot` of every rank of the replica to the owners' gradient shards,
   // rank by rank; then, with `sums_replicas`, replaces the shards by their sums over the replicas.
@@ -112,8 +122,9 @@ class ShardedParameters {
   };
 
   static Shards Allocate(const layout::FlatLayout& layout, layout::Strategy strategy);
-  SlotPool MakeGathered() const;
-  SlotPool MakeGradients() const;
+  SlotPool MakePool(const layout::SlotLayout& slots, const std::vector<at::Tensor>& whole_shards,
+                    Region region) const;
+  layout::SlotChoice Slots() const;
   void InitializeParameter(int unit, size_t parameter, layout::Interval shard,
                            const at::Tensor& values, uint64_t init_seed);
 

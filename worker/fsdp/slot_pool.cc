@@ -1,42 +1,35 @@
 #include "worker/fsdp/slot_pool.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "ATen/ops/zeros.h"
 
 namespace sotto::fsdp {
 
-SlotPool::SlotPool(const layout::ModelDescription& model, const layout::FlatLayout& layout,
-                   Region region)
-    : model_(model), layout_(layout), region_(region), views_(layout.num_units()) {}
-
-SlotPool SlotPool::Shared(const layout::ModelDescription& model, const layout::FlatLayout& layout,
-                          int block_slots, Region region) {
+SlotPool SlotPool::Allocate(const layout::ModelDescription& model, const layout::FlatLayout& layout,
+                            const layout::BlockPlaces& blocks, const layout::SlotLayout& slots,
+                            Region region) {
   SlotPool pool(model, layout, region);
-  pool.AddPlace(0, at::zeros({pool.ElementsOf(0)}));
-  const int num_blocks = layout.num_units() - 1;
-  const int64_t elements = region == Region::kWhole ? layout.max_block_whole_elements()
-                                                    : layout.max_block_padded_elements();
-  for (int slot = 0; slot < std::min(block_slots, num_blocks); ++slot) {
-    const at::Tensor buffer = at::zeros({elements});
-    for (int unit = 1; unit < layout.num_units(); ++unit) pool.AddPlace(unit, buffer);
-  }
-  return pool;
-}
-
-SlotPool SlotPool::PerUnit(const layout::ModelDescription& model, const layout::FlatLayout& layout,
-                           Region region) {
-  SlotPool pool(model, layout, region);
+  std::vector<at::Tensor> buffers;
+  for (int64_t elements : slots.buffers) buffers.push_back(at::zeros({elements}));
   for (int unit = 0; unit < layout.num_units(); ++unit) {
-    pool.AddPlace(unit, at::zeros({pool.ElementsOf(unit)}));
+    for (const layout::SlotLayout::Place& place : slots.places[unit]) {
+      pool.whole_[unit].push_back(
+          buffers[place.buffer].narrow(0, place.offset, pool.ElementsOf(unit)));
+    }
   }
+  pool.ViewBlocks(blocks);
   return pool;
 }
 
 SlotPool SlotPool::Over(const layout::ModelDescription& model, const layout::FlatLayout& layout,
-                        const std::vector<at::Tensor>& units, Region region) {
+                        const layout::BlockPlaces& blocks, const std::vector<at::Tensor>& units,
+                        Region region) {
   SlotPool pool(model, layout, region);
-  for (int unit = 0; unit < layout.num_units(); ++unit) pool.AddPlace(unit, units[unit]);
+  for (int unit = 0; unit < layout.num_units(); ++unit) {
+    pool.whole_[unit].push_back(units[unit].narrow(0, 0, pool.ElementsOf(unit)));
+  }
+  pool.ViewBlocks(blocks);
   return pool;
 }
 
@@ -45,16 +38,25 @@ int64_t SlotPool::ElementsOf(int unit) const {
                                    : layout_.unit(unit).padded_elements;
 }
 
-void SlotPool::AddPlace(int unit, const at::Tensor& buffer) {
-  Views views{.whole = buffer.narrow(0, 0, ElementsOf(unit))};
-  for (size_t i = 0; i < layout_.unit(unit).parameters.size(); ++i) {
-    const layout::ParameterLayout& place = layout_.unit(unit).parameters[i];
-    at::Tensor& view = views.parameters.emplace_back();
-    if (region_ == Region::kTrainable && !place.trainable) continue;
-    view = views.whole.narrow(0, place.offset, place.elements)
-               .view(model_.units[unit].parameters[i].shape);
+// All units of a block have as many places.
+void SlotPool::ViewBlocks(const layout::BlockPlaces& blocks) {
+  for (size_t block = 0; block < blocks.units.size(); ++block) {
+    const size_t places = whole_[blocks.units[block].front()].size();
+    std::vector<std::vector<at::Tensor>>& views = parameters_.emplace_back(places);
+    for (size_t index = 0; index < places; ++index) {
+      for (const layout::ParameterPlace& place : blocks.parameters[block]) {
+        views[index].push_back(ViewOf(place, index));
+      }
+    }
   }
-  views_[unit].push_back(std::move(views));
+}
+
+at::Tensor SlotPool::ViewOf(const layout::ParameterPlace& place, size_t index) const {
+  const layout::ParameterLayout& parameter = layout_.unit(place.unit).parameters[place.index];
+  if (region_ == Region::kTrainable && !parameter.trainable) return at::Tensor();
+  return whole_[place.unit][index]
+      .narrow(0, parameter.offset, parameter.elements)
+      .view(model_.units[place.unit].parameters[place.index].shape);
 }
 
 }  // namespace sotto::fsdp

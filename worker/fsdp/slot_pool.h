@@ -10,6 +10,8 @@
 #include "absl/types/span.h"
 #include "common/layout/flat_layout.h"
 #include "common/layout/model_description.h"
+#include "common/layout/slot_layout.h"
+#include "common/layout/wrapping.h"
 
 namespace sotto::fsdp {
 
@@ -19,52 +21,50 @@ enum class Region {
   kTrainable,  // gradients; views of frozen parameters are undefined tensors
 };
 
-// Slot layout::kRootSlot holds the root and only the root. Zero at first. Externally synchronised.
+// Zero at first. Externally synchronised.
 class SlotPool {
  public:
-  // Blocks share `block_slots` slots, each as large as the largest block; slots beyond the number
-  // of blocks are not allocated.
-  static SlotPool Shared(const layout::ModelDescription& model, const layout::FlatLayout& layout,
-                         int block_slots, Region region);
+  // Allocates the buffers of `slots`. `model` and `layout` are of units; `blocks` says where a
+  // block's parameters are among them.
+  static SlotPool Allocate(const layout::ModelDescription& model, const layout::FlatLayout& layout,
+                           const layout::BlockPlaces& blocks, const layout::SlotLayout& slots,
+                           Region region);
 
-  // Every unit has a slot of its own: block i slot i.
-  static SlotPool PerUnit(const layout::ModelDescription& model, const layout::FlatLayout& layout,
-                          Region region);
-
-  // The same in the given flat tensors, by unit.
+  // Every unit has one place, the given flat tensor.
   static SlotPool Over(const layout::ModelDescription& model, const layout::FlatLayout& layout,
-                       const std::vector<at::Tensor>& units, Region region);
+                       const layout::BlockPlaces& blocks, const std::vector<at::Tensor>& units,
+                       Region region);
 
   // The unit's flat buffer in this slot, padding included: fp32 [whole_elements] or
   // [padded_elements].
   const at::Tensor& Whole(int unit, int slot) const {
-    return views_[unit][Index(unit, slot)].whole;
+    return whole_[unit][Index(whole_[unit].size(), slot)];
   }
 
-  // Its parameters in the layout's order, each contiguous and of its own shape; padding is in none
+  // The block's parameters in its order, each contiguous and of its own shape; padding is in none
   // of them.
-  absl::Span<const at::Tensor> Parameters(int unit, int slot) const {
-    return views_[unit][Index(unit, slot)].parameters;
+  absl::Span<const at::Tensor> Parameters(int block, int slot) const {
+    return parameters_[block][Index(parameters_[block].size(), slot)];
   }
 
  private:
-  struct Views {
-    at::Tensor whole;
-    std::vector<at::Tensor> parameters;
-  };
-
-  SlotPool(const layout::ModelDescription& model, const layout::FlatLayout& layout, Region region);
+  SlotPool(const layout::ModelDescription& model, const layout::FlatLayout& layout, Region region)
+      : model_(model), layout_(layout), region_(region), whole_(layout.num_units()) {}
 
   int64_t ElementsOf(int unit) const;
-  void AddPlace(int unit, const at::Tensor& buffer);
+  void ViewBlocks(const layout::BlockPlaces& blocks);
+  at::Tensor ViewOf(const layout::ParameterPlace& place, size_t index) const;
 
-  // A unit with one place has it at every slot number that the schedule gives it.
-  int Index(int unit, int slot) const { return views_[unit].size() == 1 ? 0 : slot - 1; }
+  // What has one place has it at every slot number that the schedule gives it.
+  static size_t Index(size_t places, int slot) {
+    return places == 1 ? 0 : static_cast<size_t>(slot) - 1;
+  }
 
   const layout::ModelDescription& model_;
   const layout::FlatLayout& layout_;
   const Region region_;
-  std::vector<std::vector<Views>> views_;  // [unit][index]
+  std::vector<std::vector<at::Tensor>> whole_;                    // [unit][index]
+  std::vector<std::vector<std::vector<at::Tensor>>> parameters_;  // [block][index]
 };
 
 }  // namespace sotto::fsdp

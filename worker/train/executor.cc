@@ -104,8 +104,12 @@ void Executor::Forward(const ScheduledOperation& operation, LoadMicroBatch load,
   }
   const PhaseProfile::Span span(profile_, Phase::kForward);
   const int last_stage = static_cast<int>(model_.stages().size()) - 1;
-  flow.activations = model_.stages()[operation.stage]->Forward(Parameters(operation), flow.batch,
-                                                               flow.activations);
+  models::Stage& stage = *model_.stages()[operation.stage];
+  const bool checkpointed =
+      !options_.checkpointed_stages.empty() && options_.checkpointed_stages[operation.stage];
+  if (checkpointed) flow.inputs[operation.stage] = flow.activations;
+  flow.activations = stage.Forward(Parameters(operation), flow.batch, flow.activations);
+  if (checkpointed) stage.Release();
   if (operation.stage == last_stage) flow.losses_B = std::exchange(flow.activations, at::Tensor());
 }
 
@@ -116,11 +120,20 @@ void Executor::Backward(const ScheduledOperation& operation, Flow& flow) {
                                 flow.clipped ? Phase::kSecondBackward : Phase::kFirstBackward);
   const absl::Span<const at::Tensor> parameters = Parameters(operation);
   const bool for_norms = options_.kept != layout::Kept::kNothing && !flow.clipped;
+  models::Stage& stage = *model_.stages()[operation.stage];
+  const bool recompute = operation.operations.Has(Operation::kRecompute);
+  if (recompute) {
+    const PhaseProfile::Span forward(profile_, Phase::kForward);
+    stage.Forward(parameters, flow.batch, flow.inputs.at(operation.stage));
+  }
   ProfilingSink sink(gradient_pass_.Sink(for_norms ? Verb::kNorm : Verb::kWeightGrad,
-                                         operation.unit, Gradients(operation)),
+                                         operation.block, Gradients(operation)),
                      profile_, for_norms ? Phase::kNorms : Phase::kWeightGradients);
-  flow.output_grads =
-      model_.stages()[operation.stage]->Backward(parameters, flow.batch, flow.output_grads, sink);
+  flow.output_grads = stage.Backward(parameters, flow.batch, flow.output_grads, sink);
+  if (!recompute) return;
+  stage.Release();
+  const bool again = for_norms && options_.kept == layout::Kept::kActivations;
+  if (!again) flow.inputs.erase(operation.stage);
 }
 
 void Executor::MeasureDeferredNorms() {
@@ -142,12 +155,12 @@ void Executor::FoldHeld(const ScheduledOperation& operation) {
   const PhaseProfile::Span span(profile_, folds ? Phase::kFold : Phase::kWeightGradients);
   absl::Span<const at::Tensor> parameters;
   if (operation.slot >= 0) parameters = Parameters(operation);
-  gradient_pass_.Fold(operation.unit, Gradients(operation), parameters);
+  gradient_pass_.Fold(operation.block, Gradients(operation), parameters);
 }
 
 absl::Span<const at::Tensor> Executor::Parameters(const ScheduledOperation& operation) {
   const absl::Span<const at::Tensor> views =
-      parameters_.ParameterViews(operation.unit, operation.slot);
+      parameters_.ParameterViews(operation.block, operation.slot);
   if (compute_type_ == at::kFloat) return views;
   converted_.clear();
   for (const at::Tensor& view : views) converted_.push_back(view.to(compute_type_));
@@ -157,8 +170,9 @@ absl::Span<const at::Tensor> Executor::Parameters(const ScheduledOperation& oper
 // Empty where the operation writes none.
 absl::Span<const at::Tensor> Executor::Gradients(const ScheduledOperation& operation) {
   if (operation.gradient_slot < 0) return {};
-  if (operation.clears_gradient) parameters_.ClearGradient(operation.unit, operation.gradient_slot);
-  return parameters_.GradientViews(operation.unit, operation.gradient_slot);
+  if (operation.clears_gradient)
+    parameters_.ClearGradient(operation.block, operation.gradient_slot);
+  return parameters_.GradientViews(operation.block, operation.gradient_slot);
 }
 
 }  // namespace sotto::train

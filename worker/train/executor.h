@@ -48,10 +48,11 @@ class Executor {
   // What flows from one operation to the next within a micro-batch.
   struct Flow {
     models::MicroBatch batch;
-    at::Tensor activations;   // output of the last stage that ran forward
-    at::Tensor losses_B;      // output of the last stage
-    at::Tensor output_grads;  // gradient of the next stage's output, backward
-    bool clipped = false;     // coefficients are known
+    at::Tensor activations;            // output of the last stage that ran forward
+    std::map<int, at::Tensor> inputs;  // of checkpointed stages
+    at::Tensor losses_B;               // output of the last stage
+    at::Tensor output_grads;           // gradient of the next stage's output, backward
+    bool clipped = false;              // coefficients are known
   };
 
   absl::StatusOr<const layout::ExecutionSchedule*> ScheduleFor(int micro_batches,
