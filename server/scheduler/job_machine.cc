@@ -200,6 +200,10 @@ void JobMachine::FinishIfOver(absl::Time now) {
   if (attempt_.ending.has_value() && !attempt_.AnyAlive()) FinishAttempt(now);
 }
 
+v1::StateReason JobMachine::DoneReason() const {
+  return trains() ? v1::STEPS_DONE : v1::INFERENCE_DONE;
+}
+
 void JobMachine::FinishAttempt(absl::Time now) {
   const Ending ending = *attempt_.ending;
   const bool clean = !attempt_.ranks.empty() && attempt_.AllEnded(kClean);
@@ -212,7 +216,7 @@ void JobMachine::FinishAttempt(absl::Time now) {
   Persist persist;
   switch (ending.kind) {
     case Ending::Kind::kDone:
-      persist = Transit(v1::SUCCEEDED, v1::STEPS_DONE, "", now);
+      persist = Transit(v1::SUCCEEDED, DoneReason(), "", now);
       break;
     case Ending::Kind::kBudget:
       persist = Transit(v1::SUCCEEDED, v1::BUDGET,
@@ -225,7 +229,7 @@ void JobMachine::FinishAttempt(absl::Time now) {
       break;
     case Ending::Kind::kStopped:
       persist = clean && attempt_.AllEnded({Outcome::kDone})
-                    ? Transit(v1::SUCCEEDED, v1::STEPS_DONE, "", now)
+                    ? Transit(v1::SUCCEEDED, DoneReason(), "", now)
                     : Transit(v1::CANCELLED, v1::USER_REQUEST, "", now);
       break;
     case Ending::Kind::kLost:

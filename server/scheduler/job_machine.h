@@ -34,6 +34,9 @@ namespace sotto::scheduler {
 // cancels. Unless it is a clean one the rest is killed at once, otherwise when stop_grace is over.
 // 6. With the last exit the job goes on to RECOVERING's backoff or to its end; only there, and only
 // when every rank said how far it came, do never-started steps go back to the reservation.
+//
+// Inference is the same without 3: no step of its plan can be granted, so reports of steps are
+// refused, and what its ranks call completed steps are prompts.
 class JobMachine {
  public:
   // Epsilon of what earlier attempts released and of steps [first_step, end_step) of the current
@@ -108,6 +111,10 @@ class JobMachine {
   void Fail(v1::StateReason reason, std::string message, absl::Time now);
   void FinishAttempt(absl::Time now);
   void KillAlive();
+  // Of an attempt whose ranks did all there was to do.
+  v1::StateReason DoneReason() const;
+  // Jobs that do not train get no grants and have no account.
+  bool trains() const { return !job_.plan().has_inference(); }
 
   // Worker level.
   RankState* FindRank(Scheduler::StreamId stream, int* rank);

@@ -60,8 +60,8 @@ TEST(JobMachineTest, RestartsHaveALimit) {
 }
 
 TEST(JobMachineTest, WhatARestartCannotMendIsNotTriedAgain) {
-  for (const v1::StateReason reason :
-       {v1::INVALID_DATA, v1::INVALID_CHECKPOINT, v1::PROTOCOL_MISMATCH, v1::INTERNAL}) {
+  for (const v1::StateReason reason : {v1::INVALID_DATA, v1::INVALID_CHECKPOINT,
+                                       v1::PROTOCOL_MISMATCH, v1::PLAN_CANNOT_RUN, v1::INTERNAL}) {
     MachineWorld world;
     world.Run();
     world.Finish(1, v1::Finished::FAILED, 0, reason);

@@ -20,7 +20,7 @@ constexpr size_t kLongestNote = 500;
 // and the same steps would only be paid for again.
 bool IsFatal(int reason) {
   return reason == v1::INVALID_DATA || reason == v1::INVALID_CHECKPOINT ||
-         reason == v1::PROTOCOL_MISMATCH || reason == v1::INTERNAL;
+         reason == v1::PROTOCOL_MISMATCH || reason == v1::PLAN_CANNOT_RUN || reason == v1::INTERNAL;
 }
 
 launcher::ExitRecord FromProto(const v1::Finished& finished) {
@@ -272,7 +272,7 @@ void JobMachine::OnFinished(int rank, const launcher::ExitRecord& record, absl::
   if (attempt_.ending.has_value()) return;
   if (attempt_.AllEnded({Outcome::kDone})) {
     attempt_.ending = {Ending::Kind::kDone, v1::STEPS_DONE, ""};
-  } else if ((attempt_.stop == v1::Stop::FINISH || attempt_.restored) &&
+  } else if (trains() && (attempt_.stop == v1::Stop::FINISH || attempt_.restored) &&
              attempt_.AllEnded({Outcome::kDone, Outcome::kStopped})) {
     // A coordinator that died after it had told them so left no trace of it; before it sends any
     // other stop it leaves RUNNING.

@@ -32,6 +32,9 @@ absl::StatusOr<ledger::ReservationRequest> ReservationOf(const AdmitRequest& adm
   return request;
 }
 
+// Inference reads public prompts and weights that were paid for: it has no dataset.
+bool HasAccount(const v1::JobPlan& plan) { return !plan.has_inference(); }
+
 v1::Job QueuedJob(const AdmitRequest& admission, std::string id, absl::Time now) {
   v1::Job job;
   job.set_id(std::move(id));
@@ -90,13 +93,15 @@ absl::Status JobRecords::WriteAdmission(database::Transaction& transaction,
     }
   }
   ASSIGN_OR_RETURN(std::string id, store_.AllocateJobId(transaction));
-  ASSIGN_OR_RETURN(const ledger::ReservationRequest reservation, ReservationOf(request, id));
-  refusal = ledger_.Reserve(transaction, reservation);
-  if (absl::IsResourceExhausted(refusal)) {
-    // The refusal is an entry of the ledger, so the transaction must not fail.
-    return ledger_.RecordRefusal(transaction, reservation, refusal);
+  if (HasAccount(request.plan)) {
+    ASSIGN_OR_RETURN(const ledger::ReservationRequest reservation, ReservationOf(request, id));
+    refusal = ledger_.Reserve(transaction, reservation);
+    if (absl::IsResourceExhausted(refusal)) {
+      // The refusal is an entry of the ledger, so the transaction must not fail.
+      return ledger_.RecordRefusal(transaction, reservation, refusal);
+    }
+    RETURN_IF_ERROR(refusal);
   }
-  RETURN_IF_ERROR(refusal);
   result.job = QueuedJob(request, std::move(id), now);
   RETURN_IF_ERROR(store_.CreateJob(transaction, result.job));
   v1::JobEvent event;
@@ -134,6 +139,7 @@ absl::Status JobRecords::Write(database::Transaction& transaction, const Persist
       RETURN_IF_ERROR(store_.RemoveProcess(transaction, job.id(), job.attempt(), rank));
     }
   }
+  if (!HasAccount(job.plan())) return absl::OkStatus();
   if (persist.return_from.has_value()) {
     RETURN_IF_ERROR(
         ledger_.ReturnUnstarted(transaction, job.id(), job.attempt(), *persist.return_from)
@@ -193,10 +199,11 @@ absl::StatusOr<ReleasedBefore> JobRecords::CommitAttempt(const Persist& persist,
   ReleasedBefore released;
   RETURN_IF_ERROR(queue_.SubmitAndWait([&](database::Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(Write(transaction, persist));
-    RETURN_IF_ERROR(ledger_.StartAttempt(transaction, job.id(), job.attempt()));
     RETURN_IF_ERROR(store_.PutAttempt(
         transaction,
         {job.id(), job.attempt(), job.plan().sharding().world_size(), token_sha256, now}));
+    if (!HasAccount(job.plan())) return absl::OkStatus();
+    RETURN_IF_ERROR(ledger_.StartAttempt(transaction, job.id(), job.attempt()));
     ASSIGN_OR_RETURN(const ledger::Account account, ledger_.GetAccount(transaction, job.id()));
     released = {account.committed_by_segment, account.run_end};
     return absl::OkStatus();
@@ -237,7 +244,9 @@ absl::StatusOr<Granted> JobRecords::CommitSteps(const std::string& job, const Co
 absl::Status JobRecords::CommitStewardView(const std::string& job, const std::string& what) {
   return queue_.SubmitAndWait([&](database::Transaction& transaction) -> absl::Status {
     ASSIGN_OR_RETURN(v1::Job stored, store_.GetJob(transaction, job));
-    RETURN_IF_ERROR(ledger_.RecordStewardView(transaction, job, what));
+    if (HasAccount(stored.plan())) {
+      RETURN_IF_ERROR(ledger_.RecordStewardView(transaction, job, what));
+    }
     stored.set_steward_viewed(true);
     return store_.UpdateJob(transaction, stored);
   });
@@ -267,6 +276,16 @@ absl::StatusOr<LiveJob> JobRecords::LoadAttempt(
   ASSIGN_OR_RETURN(const store::AttemptRecord attempt,
                    store_.GetAttempt(transaction, live.job.id(), live.job.attempt()));
   live.token_sha256 = attempt.token_sha256;
+  for (const store::ProcessRecord& process : processes) {
+    if (process.job != live.job.id() || process.attempt != live.job.attempt()) continue;
+    live.processes.push_back(
+        {process.rank, static_cast<pid_t>(process.pid), process.start_time, process.boot_id});
+  }
+  if (HasAccount(live.job.plan())) RETURN_IF_ERROR(LoadGrants(transaction, live));
+  return live;
+}
+
+absl::Status JobRecords::LoadGrants(database::Transaction& transaction, LiveJob& live) {
   ASSIGN_OR_RETURN(const std::vector<ledger::GrantedSteps> grants,
                    ledger_.ListGrants(transaction, live.job.id(), live.job.attempt()));
   ASSIGN_OR_RETURN(const ledger::Account account, ledger_.GetAccount(transaction, live.job.id()));
@@ -281,12 +300,7 @@ absl::StatusOr<LiveJob> JobRecords::LoadAttempt(
     for (size_t i = 0; i < own.size(); ++i) live.released_before.compositions[i] -= own[i];
     live.released_before.run_end = account.earlier_run_end;
   }
-  for (const store::ProcessRecord& process : processes) {
-    if (process.job != live.job.id() || process.attempt != live.job.attempt()) continue;
-    live.processes.push_back(
-        {process.rank, static_cast<pid_t>(process.pid), process.start_time, process.boot_id});
-  }
-  return live;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Job> JobRecords::Load(const std::string& job) {

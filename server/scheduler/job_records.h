@@ -76,6 +76,7 @@ class JobRecords {
                               absl::Time now, AdmitResult& result, absl::Status& refusal);
   absl::StatusOr<LiveJob> LoadAttempt(database::Transaction& transaction, v1::Job job,
                                       const std::vector<store::ProcessRecord>& processes);
+  absl::Status LoadGrants(database::Transaction& transaction, LiveJob& live);
 
   database::WorkQueue& queue_;
   store::JobStore& store_;

@@ -29,9 +29,11 @@ inline constexpr auto kTransitions = std::to_array<Transition>({
     {v1::STARTING, v1::FAILED, v1::INVALID_DATA},
     {v1::STARTING, v1::FAILED, v1::INVALID_CHECKPOINT},
     {v1::STARTING, v1::FAILED, v1::PROTOCOL_MISMATCH},
+    {v1::STARTING, v1::FAILED, v1::PLAN_CANNOT_RUN},
     {v1::STARTING, v1::FAILED, v1::INTERNAL},
     {v1::RUNNING, v1::SUCCEEDED, v1::STEPS_DONE},
     {v1::RUNNING, v1::SUCCEEDED, v1::BUDGET},
+    {v1::RUNNING, v1::SUCCEEDED, v1::INFERENCE_DONE},
     {v1::RUNNING, v1::RECOVERING, v1::WORKER_LOST},
     {v1::RUNNING, v1::RECOVERING, v1::WORKER_FAILED},
     {v1::RUNNING, v1::RECOVERING, v1::COORDINATOR_RESTART},
@@ -40,11 +42,13 @@ inline constexpr auto kTransitions = std::to_array<Transition>({
     {v1::RUNNING, v1::FAILED, v1::INVALID_DATA},
     {v1::RUNNING, v1::FAILED, v1::INVALID_CHECKPOINT},
     {v1::RUNNING, v1::FAILED, v1::PROTOCOL_MISMATCH},
+    {v1::RUNNING, v1::FAILED, v1::PLAN_CANNOT_RUN},
     {v1::RUNNING, v1::FAILED, v1::INTERNAL},
     {v1::RECOVERING, v1::STARTING, v1::BACKOFF_OVER},
     {v1::RECOVERING, v1::CANCELLING, v1::USER_REQUEST},
     {v1::CANCELLING, v1::CANCELLED, v1::USER_REQUEST},
     {v1::CANCELLING, v1::SUCCEEDED, v1::STEPS_DONE},
+    {v1::CANCELLING, v1::SUCCEEDED, v1::INFERENCE_DONE},
 });
 
 constexpr bool IsAllowed(v1::JobState from, v1::JobState to, v1::StateReason reason) {
