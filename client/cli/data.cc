@@ -59,12 +59,18 @@ void AddDataVerb(CLI::App& app, Context& context) {
       "Example: sotto data prepare notes.txt --format percent --max_length 256 --out notes.tokens\n"
       "             --holdout public.tokens --holdout_every 20");
   verb->add_option("inputs", options->prepare.inputs, "files of text or tokens")->required();
-  verb->add_option("--format", options->format,
-                   "lines, percent, jsonl or csv; tokens: JSON lines of ./dev tokenize")
+  verb->add_option(
+          "--format", options->format,
+          "lines, percent, jsonl ({\"text\": ...}, or {\"prompt\": ..., \"completion\": ...} of "
+          "which only the completion is scored) or csv; tokens: JSON lines of ./dev tokenize")
       ->capture_default_str();
   verb->add_option("--column", options->prepare.reader.column,
                    "csv: the text's column; jsonl: the text's field")
       ->capture_default_str();
+  verb->add_option(
+      "--classes", options->prepare.reader.classes,
+      "N: every line of jsonl or tokens has a \"label\" from 0 to N-1; public, so never "
+      "taken from the records");
   verb->add_option("--max_length", options->prepare.max_length,
                    "tokens of a record at most, its end included; longer ones are cut and counted")
       ->required();

@@ -4,6 +4,7 @@ namespace sotto::client {
 
 TokenizedRecord TokenizeBytes(const TextRecord& record) {
   TokenizedRecord tokenized;
+  tokenized.label = record.label;
   const size_t length = record.prompt.size() + record.text.size() + 1;
   tokenized.tokens.reserve(length);
   for (unsigned char byte : record.prompt) tokenized.tokens.push_back(byte);

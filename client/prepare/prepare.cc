@@ -51,6 +51,16 @@ absl::Status CheckOptions(const PrepareOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--max_length must be at least 2, but is ", options.max_length));
   }
+  if (options.reader.classes < 0 || options.reader.classes == 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--classes must be at least 2, but is ", options.reader.classes));
+  }
+  const bool has_labels = options.reader.format == RecordFormat::kJsonl ||
+                          options.reader.format == RecordFormat::kTokens;
+  if (options.reader.classes > 0 && !has_labels) {
+    return absl::InvalidArgumentError(
+        "--classes needs --format jsonl or tokens, which have labels");
+  }
   if (options.holdout_every < 0 || options.holdout_every == 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("--holdout_every must be at least 2, but is ", options.holdout_every));
@@ -63,7 +73,7 @@ absl::Status CheckOptions(const PrepareOptions& options) {
 
 absl::StatusOr<TokenizedRecords> ReadContent(absl::string_view content,
                                              const RecordReaderOptions& options) {
-  if (options.format == RecordFormat::kTokens) return ReadTokens(content);
+  if (options.format == RecordFormat::kTokens) return ReadTokens(content, options.classes);
   ASSIGN_OR_RETURN(const std::vector<TextRecord> texts, ReadRecords(content, options));
   TokenizedRecords tokenized{.tokenizer = "bytes", .vocabulary_size = kByteVocabularySize};
   for (const TextRecord& text : texts) tokenized.records.push_back(TokenizeBytes(text));
@@ -73,6 +83,7 @@ absl::StatusOr<TokenizedRecords> ReadContent(absl::string_view content,
 // All inputs are of one tokenizer.
 absl::StatusOr<TokenizedRecords> ReadInputs(const PrepareOptions& options) {
   TokenizedRecords all;
+  all.classes = options.reader.classes;
   for (const std::string& path : options.inputs) {
     ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
     absl::StatusOr<TokenizedRecords> read = ReadContent(content, options.reader);
@@ -99,9 +110,10 @@ absl::StatusOr<PreparedFile> WriteTokens(const std::string& path, int32_t max_le
   ASSIGN_OR_RETURN(dataset::TokenFileWriter writer,
                    dataset::TokenFileWriter::Create(path, {.tokenizer = all.tokenizer,
                                                            .vocabulary_size = all.vocabulary_size,
-                                                           .max_length = max_length}));
+                                                           .max_length = max_length,
+                                                           .classes = all.classes}));
   for (const TokenizedRecord* record : records) {
-    RETURN_IF_ERROR(writer.Add(record->tokens, record->scored));
+    RETURN_IF_ERROR(writer.Add(record->tokens, record->scored, record->label));
   }
   PreparedFile file{.path = path,
                     .sha256 = "",

@@ -77,6 +77,11 @@ INSTANTIATE_TEST_SUITE_P(
                                "line 1: field \"text\" must be a string"},
                       BadInput{"NoPrompt", RecordFormat::kJsonl, "{\"completion\": \"secret\"}\n",
                                "field \"prompt\" is missing"},
+                      BadInput{"NoCompletion", RecordFormat::kJsonl, "{\"prompt\": \"secret\"}\n",
+                               "line 1: field \"completion\" is missing"},
+                      BadInput{"LabelWithoutClasses", RecordFormat::kJsonl,
+                               "{\"text\": \"secret\", \"label\": 1}\n",
+                               "line 1: has a \"label\", but --classes"},
                       BadInput{"NoHeader", RecordFormat::kCsv, "", "header"},
                       BadInput{"NoColumn", RecordFormat::kCsv, "a,b\n1,2\n", "column \"text\""},
                       BadInput{"RaggedRow", RecordFormat::kCsv, "text,b\n1,2\nsecret\n",
@@ -88,6 +93,27 @@ INSTANTIATE_TEST_SUITE_P(
                       BadInput{"StrayQuote", RecordFormat::kCsv, "text\nsecret\"\n",
                                "line 2: a quote inside"}),
     [](const auto& info) { return info.param.name; });
+
+TEST(LabelTest, EveryRecordHasOneBelowTheClasses) {
+  const RecordReaderOptions options{.format = RecordFormat::kJsonl, .classes = 3};
+  ASSERT_OK_AND_ASSIGN(const std::vector<TextRecord> records,
+                       ReadRecords("{\"text\": \"a\", \"label\": 2}\n"
+                                   "{\"prompt\": \"b\", \"completion\": \"c\", \"label\": 0}\n",
+                                   options));
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0].label, 2);
+  EXPECT_EQ(records[1].label, 0);
+  for (const char* label : {"3", "-1", "1.5", "\"1\"", "null", "18446744073709551615"}) {
+    EXPECT_THAT(
+        ReadRecords(absl::StrCat("{\"text\": \"secret\", \"label\": ", label, "}"), options),
+        StatusIs(absl::StatusCode::kInvalidArgument,
+                 AllOf(HasSubstr("line 1: field \"label\" must be a whole number from 0 to 2"),
+                       Not(HasSubstr("secret")))))
+        << label;
+  }
+  EXPECT_THAT(ReadRecords("{\"text\": \"a\"}", options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("but is missing")));
+}
 
 TEST(ByteTokenizerTest, ThePromptIsSeenButNotScored) {
   const TokenizedRecord record = TokenizeBytes({.prompt = "ab", .text = "\xff"});
@@ -138,6 +164,17 @@ INSTANTIATE_TEST_SUITE_P(
         BadTokens{"OtherField", "{\"tokens\": [1], \"text77\": 1}", "may only have"}),
     [](const auto& info) { return info.param.name; });
 
+TEST(TokenReaderTest, LabelsNeedClasses) {
+  const std::string content = absl::StrCat(kTokensHeader, "{\"tokens\": [3], \"label\": 4}\n");
+  ASSERT_OK_AND_ASSIGN(const TokenizedRecords read, ReadTokens(content, /*classes=*/5));
+  EXPECT_EQ(read.records[0].label, 4);
+  EXPECT_THAT(ReadTokens(content, /*classes=*/4),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("line 2: field \"label\" must be a whole number from 0 to 3")));
+  EXPECT_THAT(ReadTokens(content),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("line 2: has a \"label\"")));
+}
+
 TEST(TokenReaderTest, TheHeaderIsRequired) {
   for (absl::string_view content :
        {"", "{\"tokens\": [1]}\n", "{\"tokenizer\": \"t\", \"vocabulary_size\": 1}\n",
@@ -176,6 +213,21 @@ TEST_F(PrepareTest, OverlongRecordsAreCutAndCounted) {
   ASSERT_OK_AND_ASSIGN(auto file, dataset::TokenFile::Open(prepared.dataset.path));
   EXPECT_EQ(file->header().records, 2);
   EXPECT_EQ(file->header().vocabulary_size, 257);
+}
+
+TEST_F(PrepareTest, LabelsAndLossMasksReachTheFile) {
+  PrepareOptions options =
+      MakeOptions(Write("in.jsonl", "{\"prompt\": \"a\", \"completion\": \"b\", \"label\": 1}\n"));
+  options.reader = {.format = RecordFormat::kJsonl, .classes = 2};
+  ASSERT_OK_AND_ASSIGN(const Prepared prepared, Prepare(options));
+  ASSERT_OK_AND_ASSIGN(auto file, dataset::TokenFile::Open(prepared.dataset.path));
+  EXPECT_EQ(file->header().classes, 2);
+  EXPECT_EQ(file->Label(0), 1);
+  std::vector<int64_t> tokens(3);
+  std::vector<float> scored(3);
+  file->Read(0, absl::MakeSpan(tokens), absl::MakeSpan(scored));
+  EXPECT_THAT(tokens, ElementsAre('a', 'b', 256));
+  EXPECT_THAT(scored, ElementsAre(0, 1, 1));
 }
 
 TEST_F(PrepareTest, EveryNthRecordIsHeldOutAndInNoOtherFile) {
@@ -224,6 +276,14 @@ TEST_F(PrepareTest, OptionsAreChecked) {
   short_records.max_length = 1;
   EXPECT_THAT(Prepare(short_records),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--max_length")));
+  PrepareOptions one_class = MakeOptions(input);
+  one_class.reader.classes = 1;
+  EXPECT_THAT(Prepare(one_class), StatusIs(absl::StatusCode::kInvalidArgument,
+                                           HasSubstr("--classes must be at least")));
+  PrepareOptions no_labels = MakeOptions(input);
+  no_labels.reader.classes = 2;
+  EXPECT_THAT(Prepare(no_labels),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--format jsonl or tokens")));
   PrepareOptions no_name = MakeOptions(input);
   no_name.holdout_every = 2;
   EXPECT_THAT(Prepare(no_name),

@@ -7,6 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "client/prepare/csv.h"
+#include "client/prepare/label.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -60,29 +61,32 @@ absl::StatusOr<std::string> StringField(const nlohmann::json& object, const std:
   return field->get<std::string>();
 }
 
-absl::StatusOr<TextRecord> ParseJsonRecord(absl::string_view text, const std::string& text_field,
-                                           size_t line) {
+absl::StatusOr<TextRecord> ParseJsonRecord(absl::string_view text,
+                                           const RecordReaderOptions& options, size_t line) {
   const nlohmann::json object = nlohmann::json::parse(text.begin(), text.end(), nullptr,
                                                       /*allow_exceptions=*/false);
   if (!object.is_object()) return LineError(line, "must be one JSON object");
   TextRecord record;
-  if (object.contains("completion")) {
+  if (object.contains("prompt") || object.contains("completion")) {
     ASSIGN_OR_RETURN(record.prompt, StringField(object, "prompt", line));
     ASSIGN_OR_RETURN(record.text, StringField(object, "completion", line));
   } else {
-    ASSIGN_OR_RETURN(record.text, StringField(object, text_field, line));
+    ASSIGN_OR_RETURN(record.text, StringField(object, options.column, line));
   }
+  const absl::StatusOr<int32_t> label = LabelOf(object, options.classes);
+  if (!label.ok()) return LineError(line, label.status().message());
+  record.label = *label;
   return record;
 }
 
 absl::StatusOr<std::vector<TextRecord>> ReadJsonl(absl::string_view content,
-                                                  const std::string& text_field) {
+                                                  const RecordReaderOptions& options) {
   std::vector<TextRecord> records;
   size_t number = 0;
   for (absl::string_view line : absl::StrSplit(content, '\n')) {
     ++number;
     if (IsBlank(line)) continue;
-    ASSIGN_OR_RETURN(TextRecord record, ParseJsonRecord(line, text_field, number));
+    ASSIGN_OR_RETURN(TextRecord record, ParseJsonRecord(line, options, number));
     if (!IsBlank(record.text)) records.push_back(std::move(record));
   }
   return records;
@@ -121,7 +125,7 @@ absl::StatusOr<std::vector<TextRecord>> ReadRecords(absl::string_view content,
     case RecordFormat::kPercent:
       return ReadPercent(content);
     case RecordFormat::kJsonl:
-      return ReadJsonl(content, options.column);
+      return ReadJsonl(content, options);
     case RecordFormat::kCsv:
       return ReadCsv(content, options.column);
     case RecordFormat::kTokens:

@@ -2,6 +2,7 @@
 #ifndef SOTTO_CLIENT_PREPARE_RECORD_READER_H_
 #define SOTTO_CLIENT_PREPARE_RECORD_READER_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace sotto::client {
 enum class RecordFormat {
   kLines,    // one record a line
   kPercent,  // records separated by lines that hold one "%", as in fortune files
-  kJsonl,    // one JSON object a line: {"text": ...} or {"prompt": ..., "completion": ...}
+  kJsonl,    // one JSON object a line: {"text": ...} or {"prompt": ..., "completion": ...}; with
+             // classes also {"label": ...}
   kCsv,      // RFC 4180 with a header line; one column is the text
   kTokens,   // JSON lines of tokens: not text, read by token_reader.h
 };
@@ -22,6 +24,7 @@ enum class RecordFormat {
 struct RecordReaderOptions {
   RecordFormat format = RecordFormat::kLines;
   std::string column = "text";  // kCsv: name of the text's column; kJsonl: name of the text's field
+  int32_t classes = 0;          // kJsonl: every record has a label below this; 0: none has
 };
 
 // The records of `content`, in order; records that hold only white space are left out.

@@ -2,6 +2,7 @@
 #ifndef SOTTO_CLIENT_PREPARE_TEXT_RECORD_H_
 #define SOTTO_CLIENT_PREPARE_TEXT_RECORD_H_
 
+#include <cstdint>
 #include <string>
 
 namespace sotto::client {
@@ -11,6 +12,7 @@ namespace sotto::client {
 struct TextRecord {
   std::string prompt;
   std::string text;
+  int32_t label = -1;  // the record's class; -1: none
 };
 
 }  // namespace sotto::client

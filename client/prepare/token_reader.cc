@@ -8,6 +8,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/prepare/label.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -62,12 +63,12 @@ absl::StatusOr<std::vector<T>> NumberArray(const json& object, const char* name,
 }
 
 absl::StatusOr<TokenizedRecord> ParseRecord(absl::string_view text, int32_t vocabulary_size,
-                                            size_t line) {
+                                            int32_t classes, size_t line) {
   const json object = ParseLine(text);
   if (!object.is_object()) return LineError(line, "must be one JSON object");
   for (const auto& [name, value] : object.items()) {
-    if (name != "tokens" && name != "scored") {
-      return LineError(line, "may only have the fields \"tokens\" and \"scored\"");
+    if (name != "tokens" && name != "scored" && name != "label") {
+      return LineError(line, "may only have the fields \"tokens\", \"scored\" and \"label\"");
     }
   }
   TokenizedRecord record;
@@ -82,12 +83,15 @@ absl::StatusOr<TokenizedRecord> ParseRecord(absl::string_view text, int32_t voca
   } else {
     record.scored.assign(record.tokens.size(), 1);
   }
+  const absl::StatusOr<int32_t> label = LabelOf(object, classes);
+  if (!label.ok()) return LineError(line, label.status().message());
+  record.label = *label;
   return record;
 }
 
 }  // namespace
 
-absl::StatusOr<TokenizedRecords> ReadTokens(absl::string_view content) {
+absl::StatusOr<TokenizedRecords> ReadTokens(absl::string_view content, int32_t classes) {
   TokenizedRecords result;
   bool has_header = false;
   size_t number = 0;
@@ -99,7 +103,8 @@ absl::StatusOr<TokenizedRecords> ReadTokens(absl::string_view content) {
       has_header = true;
       continue;
     }
-    ASSIGN_OR_RETURN(TokenizedRecord record, ParseRecord(line, result.vocabulary_size, number));
+    ASSIGN_OR_RETURN(TokenizedRecord record,
+                     ParseRecord(line, result.vocabulary_size, classes, number));
     result.records.push_back(std::move(record));
   }
   if (!has_header) return LineError(1, kHeaderRule);

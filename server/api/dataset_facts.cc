@@ -10,6 +10,9 @@ v1::DatasetFacts FactsOf(const v1::Dataset& dataset) {
   facts.set_max_records(dataset.max_records());
   facts.set_vocabulary_size(dataset.vocabulary_size());
   facts.set_max_length(dataset.max_length());
+  facts.set_classes(dataset.classes());
+  *facts.mutable_image_shape() = dataset.image_shape();
+  facts.set_targets(dataset.targets());
   facts.set_budgeted(dataset.budgeted());
   facts.set_budget_epsilon(dataset.budget().epsilon());
   facts.set_budget_delta(dataset.budget().delta());

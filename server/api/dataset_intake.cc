@@ -83,6 +83,11 @@ v1::Dataset MakeDataset(const v1::RegisterDatasetRequest& request,
   dataset.set_max_records(request.max_records());
   dataset.set_vocabulary_size(header.vocabulary_size);
   dataset.set_max_length(header.max_length);
+  dataset.set_classes(header.classes);
+  if (header.has_values()) {
+    for (int32_t size : header.shape) dataset.add_image_shape(size);
+    dataset.set_targets(header.targets);
+  }
   dataset.set_budgeted(request.has_budget());
   if (request.has_budget()) {
     v1::Budget& budget = *dataset.mutable_budget();

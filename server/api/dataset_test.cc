@@ -8,6 +8,7 @@
 #include "common/base/files.h"
 #include "common/dataset/token_file_writer.h"
 #include "gmock/gmock.h"
+#include "server/api/dataset_facts.h"
 #include "server/api/testing/api_fixture.h"
 
 namespace sotto::api {
@@ -58,6 +59,20 @@ TEST_F(DatasetTest, AValidFileIsRegisteredWithItsFacts) {
   EXPECT_TRUE(dataset.budgeted());
   EXPECT_EQ(dataset.budget().adjacency(), "add_or_remove_one");
   EXPECT_EQ(dataset.budget().privacy_unit(), "record");
+}
+
+TEST_F(DatasetTest, LabelsAreRegisteredWithTheirClasses) {
+  const std::string path = folder_ + "/labelled";
+  ASSERT_OK_AND_ASSIGN(auto writer,
+                       dataset::TokenFileWriter::Create(path, {.max_length = 16, .classes = 3}));
+  ASSERT_OK(writer.Add({1, 2}, {}, /*label=*/1));
+  ASSERT_OK(writer.Finish());
+  v1::Dataset dataset;
+  const grpc::Status status = Register(MakeRequest(path), &dataset);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(dataset.classes(), 3);
+  EXPECT_EQ(FactsOf(dataset).classes(), 3);
+  EXPECT_TRUE(FactsOf(dataset).image_shape().empty());
 }
 
 TEST_F(DatasetTest, EveryBrokenRuleOfTheRequestIsListed) {

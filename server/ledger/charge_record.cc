@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace sotto::ledger {
 
@@ -54,6 +55,11 @@ std::string RegistrationText(const v1::Dataset& dataset) {
       "path=\"", absl::CEscape(dataset.path()), "\" sha256=", dataset.sha256(),
       " max_records=", dataset.max_records(), " vocabulary_size=", dataset.vocabulary_size(),
       " max_length=", dataset.max_length());
+  if (dataset.classes() > 0) absl::StrAppend(&text, " classes=", dataset.classes());
+  if (!dataset.image_shape().empty()) {
+    absl::StrAppend(&text, " shape=", absl::StrJoin(dataset.image_shape(), "x"));
+  }
+  if (dataset.targets() > 0) absl::StrAppend(&text, " targets=", dataset.targets());
   if (!dataset.budgeted()) return absl::StrCat(text, " budget=none");
   // 17 digits give a double back exactly.
   return absl::StrCat(text,

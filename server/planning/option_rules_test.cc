@@ -23,6 +23,8 @@ struct OptionRule {
   std::string field;
   std::string rule;  // empty: no rule is broken
   std::string adjacency = "add_or_remove_one";
+  int32_t classes = 0;        // of the dataset's labels
+  bool holds_images = false;  // instead of tokens
 };
 
 constexpr char kGpt2[] =
@@ -30,7 +32,8 @@ constexpr char kGpt2[] =
 constexpr char kTrain[] =
     "train: {expected_batch_size: 512, steps: 300, learning_rate: {peak: 1e-3}}\n";
 
-absl::StatusOr<v1::JobPlan> PlanOf(const std::string& yaml, const std::string& adjacency) {
+absl::StatusOr<v1::JobPlan> PlanOf(const OptionRule& asked) {
+  const std::string& yaml = asked.yaml;
   const auto has = [&](const char* key) { return yaml.find(key) != std::string::npos; };
   std::string text = has("model:") ? "" : kGpt2;
   if (!has("train:")) text += kTrain;
@@ -40,14 +43,18 @@ absl::StatusOr<v1::JobPlan> PlanOf(const std::string& yaml, const std::string& a
   absl::StatusOr<v1::JobSpec> spec = spec::ParseJobSpec(text, spec::Format::kYaml);
   if (!spec.ok()) return spec.status();
   v1::DatasetFacts dataset = MakeDemoDataset();
-  dataset.set_adjacency(adjacency);
+  dataset.set_adjacency(asked.adjacency);
+  dataset.set_classes(asked.classes);
+  if (asked.holds_images) {
+    for (int32_t size : {3, 8, 8}) dataset.add_image_shape(size);
+  }
   return Plan(*spec, dataset, MakeDemoHost());
 }
 
 class OptionRuleTest : public ::testing::TestWithParam<OptionRule> {};
 
 TEST_P(OptionRuleTest, IsTheOnlyViolation) {
-  const absl::StatusOr<v1::JobPlan> plan = PlanOf(GetParam().yaml, GetParam().adjacency);
+  const absl::StatusOr<v1::JobPlan> plan = PlanOf(GetParam());
   if (GetParam().rule.empty()) {
     EXPECT_OK(plan);
     return;
@@ -233,11 +240,32 @@ INSTANTIATE_TEST_SUITE_P(
         OptionRule{"EncoderClasses",
                    "model: {encoder: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
                    "max_length: 32}}\n",
-                   "model.encoder.classes", "2 to 1048576"},
+                   "model.encoder.classes", "2 to 1048576", "add_or_remove_one", /*classes=*/1},
         OptionRule{"LoraRank",
                    "model: {gpt2: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
                    "max_length: 32}, adaptation: {lora: {}}}\n",
                    "model.adaptation.lora.rank", "1 to 65536"}),
+    [](const auto& info) { return info.param.name; });
+
+#define ENCODER(classes)                                                                 \
+  "model: {encoder: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, max_length: " \
+  "32, classes: " classes "}}\n"
+
+INSTANTIATE_TEST_SUITE_P(
+    Data, OptionRuleTest,
+    ::testing::Values(
+        OptionRule{"EncoderWithoutLabels", ENCODER("4"), "data.dataset", "must have labels"},
+        OptionRule{"EncoderOfFewerClasses", ENCODER("4"), "model.encoder.classes",
+                   "at least the dataset's 5", "add_or_remove_one", /*classes=*/5},
+        OptionRule{"EncoderOfTheClasses", ENCODER("5"), "", "", "add_or_remove_one", /*classes=*/5},
+        OptionRule{"LanguageModelOfLabelledText", kGpt2, "", "", "add_or_remove_one",
+                   /*classes=*/5},
+        OptionRule{"LanguageModelOfImages", kGpt2, "data.dataset",
+                   "must hold tokens for a model of family gpt2", "add_or_remove_one",
+                   /*classes=*/5, /*holds_images=*/true},
+        OptionRule{"EncoderOfImages", ENCODER("5"), "data.dataset",
+                   "must hold tokens for a model of family encoder", "add_or_remove_one",
+                   /*classes=*/5, /*holds_images=*/true}),
     [](const auto& info) { return info.param.name; });
 
 TEST(OptionRulesTest, ModesThatDoNotClipTakeNeitherRulesNorNorms) {

@@ -9,9 +9,11 @@
 #include "absl/strings/str_join.h"
 #include "common/layout/gradient_mode.h"
 #include "common/layout/strategy.h"
+#include "server/planning/data_rules.h"
 #include "server/planning/model_facts.h"
 #include "server/planning/model_rules.h"
 #include "server/planning/privacy_rules.h"
+#include "server/planning/sharding_rules.h"
 #include "server/planning/unsupported_rules.h"
 #include "server/planning/value_checks.h"
 
@@ -42,16 +44,6 @@ void CheckLengths(const v1::JobSpec& spec, Rules& rules) {
                   data.lengths(i));
     previous = data.lengths(i);
   }
-}
-
-void CheckDataset(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, Rules& rules) {
-  rules.Require(dataset.max_records() >= 1, "data.dataset", "must declare at least one record",
-                dataset.max_records());
-  const absl::string_view family = FamilyOf(spec.model());
-  rules.Require(family.empty() || VocabularyOf(spec.model()) >= dataset.vocabulary_size(),
-                absl::StrCat("model.", family, ".vocabulary_size"),
-                absl::StrCat("must be at least the dataset's ", dataset.vocabulary_size()),
-                VocabularyOf(spec.model()));
 }
 
 void CheckOptimizer(const v1::OptimizerSpec& optimizer, Rules& rules) {
@@ -222,6 +214,7 @@ void CheckSpec(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, const H
   CheckPrivacy(spec, dataset, known, options, rules);
   CheckTrain(spec, dataset, rules);
   CheckWorkers(spec.workers(), host, rules);
+  CheckSharding(spec, rules);
   CheckGradient(spec, rules);
   CheckCheckpoint(spec.checkpoint(), rules);
 }
