@@ -1,0 +1,157 @@
+#include "worker/infer/model_saver.h"
+
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "common/checkpoint/hugging_face_weights.h"
+#include "common/checkpoint/hugging_face_writer.h"
+#include "common/layout/execution_schedule.h"
+#include "common/spec/hugging_face_config_writer.h"
+
+namespace sotto::infer {
+namespace {
+
+using checkpoint::FileTensor;
+using checkpoint::TensorShape;
+
+constexpr char kHead[] = "lm_head.weight";
+constexpr int64_t kPieceElements = int64_t{1} << 20;
+
+bool IsFloat(const std::string& dtype) {
+  return dtype == "F32" || dtype == "F64" || dtype == "F16" || dtype == "BF16";
+}
+
+// What the writer has: float64 becomes float32.
+std::string DtypeOf(const FileTensor& tensor) {
+  return tensor.entry->dtype == "F64" ? "F32" : tensor.entry->dtype;
+}
+
+bool HasParameter(const layout::UnitDescription& unit, const std::string& name) {
+  return std::any_of(unit.parameters.begin(), unit.parameters.end(),
+                     [&](const layout::ParameterDescription& p) { return p.name == name; });
+}
+
+bool IsEmbedding(const std::string& parameter) {
+  return parameter == "wte.weight" || parameter == "embed_tokens.weight";
+}
+
+absl::Status AdapterError(const std::string& parameter) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("model must have no low-rank adapters to be written back, but has ", parameter,
+                   "; `sotto export` merges them"));
+}
+
+std::vector<TensorShape> ShapesOf(const SavePlan& plan,
+                                  const layout::ModelDescription& description) {
+  std::vector<TensorShape> shapes;
+  for (const SavePlan::Tensor& tensor : plan.tensors) {
+    shapes.push_back(
+        {.name = tensor.name,
+         .shape = tensor.unit < 0
+                      ? tensor.source.entry->shape
+                      : description.units[tensor.unit].parameters[tensor.parameter].shape,
+         .dtype = tensor.dtype});
+  }
+  return shapes;
+}
+
+absl::Status Copy(const FileTensor& source, checkpoint::HuggingFaceWriter& writer) {
+  std::vector<float> piece;
+  const int64_t elements = source.entry->num_elements();
+  for (int64_t begin = 0; begin < elements; begin += kPieceElements) {
+    piece.resize(std::min(kPieceElements, elements - begin));
+    RETURN_IF_ERROR(checkpoint::ReadAsFloats(source, begin, absl::MakeSpan(piece)));
+    RETURN_IF_ERROR(writer.Append(piece));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<SavePlan> PlanLike(const std::string& directory,
+                                  const checkpoint::HuggingFaceFiles& files,
+                                  const layout::ModelDescription& description) {
+  ASSIGN_OR_RETURN(const checkpoint::HuggingFaceWeights weights,
+                   checkpoint::HuggingFaceWeights::Match(files, description));
+  SavePlan plan;
+  ASSIGN_OR_RETURN(plan.config, ReadFile(absl::StrCat(directory, "/config.json")));
+  const bool is_tied = !HasParameter(description.units[0], kHead);
+  const auto head = files.tensors().find(kHead);
+  std::set<std::string> planned;
+  const auto add = [&](const std::string& name, int unit, int parameter) {
+    const FileTensor& source = files.tensors().at(name);
+    if (!planned.insert(name).second) return;
+    plan.tensors.push_back({.name = name,
+                            .dtype = DtypeOf(source),
+                            .unit = unit,
+                            .parameter = parameter,
+                            .source = source});
+  };
+  for (size_t unit = 0; unit < description.units.size(); ++unit) {
+    for (size_t i = 0; i < description.units[unit].parameters.size(); ++i) {
+      const std::string& parameter = description.units[unit].parameters[i].name;
+      const int u = static_cast<int>(unit);
+      const int p = static_cast<int>(i);
+      if (!weights.Has(u, p)) return AdapterError(parameter);
+      add(weights.TensorName(u, p), u, p);
+      if (is_tied && IsEmbedding(parameter) && head != files.tensors().end()) add(kHead, u, p);
+    }
+  }
+  for (const auto& [name, tensor] : files.tensors()) {
+    if (IsFloat(tensor.entry->dtype)) add(name, /*unit=*/-1, /*parameter=*/-1);
+  }
+  return plan;
+}
+
+absl::StatusOr<SavePlan> PlanOfFamily(const v1::ModelSpec& model,
+                                      const layout::ModelDescription& description) {
+  ASSIGN_OR_RETURN(spec::HuggingFaceConfigText config, spec::FormatHuggingFaceConfig(model, "F32"));
+  SavePlan plan{.config = std::move(config.json)};
+  for (size_t unit = 0; unit < description.units.size(); ++unit) {
+    for (size_t i = 0; i < description.units[unit].parameters.size(); ++i) {
+      const std::string& parameter = description.units[unit].parameters[i].name;
+      if (absl::StrContains(parameter, ".lora_")) return AdapterError(parameter);
+      plan.tensors.push_back({.name = checkpoint::HuggingFaceName(config.model_type, parameter),
+                              .dtype = "F32",
+                              .unit = static_cast<int>(unit),
+                              .parameter = static_cast<int>(i)});
+    }
+  }
+  return plan;
+}
+
+absl::Status SaveModel(ShardedModel& model, comm::Communicator& communicator, const SavePlan& plan,
+                       const std::string& directory) {
+  fsdp::ShardedParameters& parameters = model.parameters();
+  std::unique_ptr<checkpoint::HuggingFaceWriter> writer;
+  if (communicator.rank() == 0) {
+    ASSIGN_OR_RETURN(writer, checkpoint::HuggingFaceWriter::Create(
+                                 {.directory = directory, .config = plan.config},
+                                 ShapesOf(plan, model.description())));
+  }
+  int gathered = -1;
+  for (const SavePlan::Tensor& tensor : plan.tensors) {
+    if (tensor.unit < 0) {
+      if (writer != nullptr) RETURN_IF_ERROR(Copy(tensor.source, *writer));
+      continue;
+    }
+    const int slot =
+        layout::HasSlotPerUnit(parameters.strategy()) ? tensor.unit : std::min(tensor.unit, 1);
+    if (tensor.unit != gathered) RETURN_IF_ERROR(parameters.Gather(tensor.unit, slot));
+    gathered = tensor.unit;
+    if (writer == nullptr) continue;
+    const at::Tensor& values = parameters.ParameterViews(tensor.unit, slot)[tensor.parameter];
+    RETURN_IF_ERROR(
+        writer->Append({values.const_data_ptr<float>(), static_cast<size_t>(values.numel())}));
+  }
+  if (writer != nullptr) RETURN_IF_ERROR(writer->Finish());
+  return communicator.Barrier();
+}
+
+}  // namespace sotto::infer
