@@ -69,6 +69,24 @@ UnitBuilder& UnitBuilder::RmsNorm(const std::string& name, int64_t width) {
   return AddLayer(name, LayerKind::kRmsNorm, width, width, {gain});
 }
 
+UnitBuilder& UnitBuilder::Conv2d(const std::string& name, std::vector<int64_t> weight_shape,
+                                 double stddev) {
+  const int64_t outputs = weight_shape[0];
+  const int64_t patch = weight_shape[1] * weight_shape[2] * weight_shape[3];
+  const int weight = Add({.name = name + ".weight",
+                          .shape = std::move(weight_shape),
+                          .init = Init::kNormal,
+                          .init_stddev = stddev,
+                          .weight_decay = true});
+  return AddLayer(name, LayerKind::kConv2d, patch, outputs, {weight});
+}
+
+UnitBuilder& UnitBuilder::GroupNorm(const std::string& name, int64_t channels) {
+  const int gain = Add({.name = name + ".weight", .shape = {channels}, .init = Init::kOnes});
+  const int bias = Add({.name = name + ".bias", .shape = {channels}});
+  return AddLayer(name, LayerKind::kGroupNorm, channels, channels, {gain, bias});
+}
+
 UnitBuilder& UnitBuilder::InLastStage() {
   unit_.layers.back().in_last_stage = true;
   return *this;

@@ -38,6 +38,11 @@ class UnitBuilder {
   // Ones.
   UnitBuilder& RmsNorm(const std::string& name, int64_t width);
 
+  // [O, I, height, width] without bias, normal with `stddev`, decayed.
+  UnitBuilder& Conv2d(const std::string& name, std::vector<int64_t> weight_shape, double stddev);
+  // Ones, then zeros, one of each per channel.
+  UnitBuilder& GroupNorm(const std::string& name, int64_t channels);
+
   // Of the layer added last: runs in the last stage only; has one row per example, or
   // several per token.
   UnitBuilder& InLastStage();

@@ -1,25 +1,23 @@
 #ifndef SOTTO_WORKER_MODELS_ENCODER_BLOCK_H_
 #define SOTTO_WORKER_MODELS_ENCODER_BLOCK_H_
 
+#include "worker/models/feed_forward.h"
+#include "worker/models/self_attention.h"
 #include "worker/models/stage.h"
-#include "worker/nn/grouped_attention.h"
 #include "worker/nn/layer_norm.h"
-#include "worker/nn/lora_linear.h"
 
 namespace sotto::models {
 
-// A pre-norm block without a causal mask: x + attention(norm_1(x)), then x + mlp(norm_2(x)) with
-// GELU. Padding is not attended to.
+// A pre-norm block without a causal mask: x + attention(norm_1(x)), then x + mlp(norm_2(x)).
+// Padding is not attended to.
 class EncoderBlock final : public Stage {
  public:
   struct Options {
     int unit = 0;
     nn::LayerNorm::Options norm_1;
-    nn::LoraLinear::Options projection;  // to queries, keys and values, one after the other
-    nn::GroupedAttention::Options attention;
-    nn::LoraLinear::Options output;
+    SelfAttention::Options attention;
     nn::LayerNorm::Options norm_2;
-    nn::LoraLinear::Options up, down;
+    FeedForward::Options mlp;
   };
 
   explicit EncoderBlock(const Options& options);
@@ -34,18 +32,15 @@ class EncoderBlock final : public Stage {
  private:
   struct Kept {
     nn::SavedInput norm_1, norm_2;
-    nn::LoraLinear::Saved projection, output, up, down;
-    nn::GroupedAttention::Saved scores;
-    at::Tensor up_output;  // before GELU
+    SelfAttention::Saved attention;
+    FeedForward::Saved mlp;
   };
 
   const int unit_;
   const nn::LayerNorm norm_1_;
-  const nn::LoraLinear projection_;
-  const nn::GroupedAttention scores_;
-  const nn::LoraLinear output_;
+  const SelfAttention attention_;
   const nn::LayerNorm norm_2_;
-  const nn::LoraLinear up_, down_;
+  const FeedForward mlp_;
   Kept kept_;
 };
 

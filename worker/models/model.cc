@@ -5,9 +5,13 @@
 
 #include "absl/status/status.h"
 #include "common/base/status_macros.h"
+#include "worker/models/cnn.h"
+#include "worker/models/dit.h"
 #include "worker/models/encoder.h"
 #include "worker/models/gpt2.h"
 #include "worker/models/llama.h"
+#include "worker/models/mlp.h"
+#include "worker/models/vit.h"
 
 namespace sotto::models {
 namespace {
@@ -22,6 +26,18 @@ absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeStages(
   }
   if (const auto* encoder = std::get_if<layout::EncoderDimensions>(&description.family)) {
     return MakeEncoderStages(*encoder, description);
+  }
+  if (const auto* mlp = std::get_if<layout::MlpDimensions>(&description.family)) {
+    return MakeMlpStages(*mlp, description);
+  }
+  if (const auto* cnn = std::get_if<layout::CnnDimensions>(&description.family)) {
+    return MakeCnnStages(*cnn, description);
+  }
+  if (const auto* vit = std::get_if<layout::VitDimensions>(&description.family)) {
+    return MakeVitStages(*vit, description);
+  }
+  if (const auto* dit = std::get_if<layout::DitDimensions>(&description.family)) {
+    return MakeDitStages(*dit, description);
   }
   return absl::InvalidArgumentError("the description is of no family that has stages");
 }

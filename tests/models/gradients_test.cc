@@ -1,0 +1,234 @@
+// Every family that is not GPT-2 under every gradient mode, on the path that training takes,
+// against autograd in float64 over one example at a time.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "ATen/CPUGeneratorImpl.h"
+#include "ATen/Functions.h"
+#include "ATen/Parallel.h"
+#include "common/layout/image_descriptions.h"
+#include "common/layout/llama_description.h"
+#include "gtest/gtest.h"
+#include "tests/equivalence/mode_run.h"
+#include "tests/models/autograd_images.h"
+#include "tools/check/autograd_gradient.h"
+#include "tools/check/autograd_llama.h"
+
+namespace sotto::equivalence {
+namespace {
+
+constexpr layout::PatchGrid kGrid = {.channels = 2, .image_size = 6, .patch_size = 3};
+constexpr int64_t kVocabulary = 23;
+constexpr int64_t kTimeSteps = 50;
+constexpr int64_t kOutputs = 3;  // classes and target values
+
+struct Family {
+  std::string name;
+  layout::ModelDescription description;
+};
+
+std::vector<Family> Families() {
+  using layout::Loss;
+  const layout::MlpDimensions mlp = {.inputs = 72, .hidden_widths = {10, 7}, .outputs = kOutputs};
+  layout::MlpDimensions regression = mlp;
+  regression.activation = layout::Activation::kGelu;
+  regression.loss = Loss::kMeanSquaredError;
+  const layout::CnnDimensions cnn = {.channels = 2,
+                                     .height = 6,
+                                     .width = 6,
+                                     .stage_channels = {4, 6},
+                                     .groups = 2,
+                                     .outputs = kOutputs};
+  layout::VitDimensions vit = {
+      .grid = kGrid, .width = 8, .layers = 2, .heads = 2, .outputs = kOutputs};
+  layout::VitDimensions vit_regression = vit;
+  vit_regression.loss = Loss::kMeanSquaredError;
+  layout::DitDimensions dit = {.grid = kGrid,
+                               .width = 8,
+                               .layers = 2,
+                               .heads = 2,
+                               .classes = kOutputs,
+                               .time_steps = kTimeSteps};
+  layout::DitDimensions unconditional = dit;
+  unconditional.classes = 0;
+  layout::LlamaDimensions qwen2 = {.vocabulary_size = kVocabulary,
+                                   .width = 12,
+                                   .layers = 2,
+                                   .heads = 4,
+                                   .key_value_heads = 2,
+                                   .head_width = 4,
+                                   .mlp_width = 20,
+                                   .max_length = 16,
+                                   .query_key_value_bias = true};
+  layout::LlamaDimensions qwen3 = qwen2;
+  qwen3.query_key_value_bias = false;
+  qwen3.query_key_norm = true;
+  qwen3.tied_head = true;
+  return {
+      {"Mlp", *layout::MakeMlpDescription(mlp)},
+      {"MlpRegression", *layout::MakeMlpDescription(regression)},
+      {"LinearMap", *layout::MakeMlpDescription({.inputs = 72, .outputs = kOutputs})},
+      {"Cnn", *layout::MakeCnnDescription(cnn)},
+      {"Vit", *layout::MakeVitDescription(vit)},
+      {"VitRegression", *layout::MakeVitDescription(vit_regression)},
+      {"Dit", *layout::MakeDitDescription(dit)},
+      {"UnconditionalDit", *layout::MakeDitDescription(unconditional)},
+      {"Qwen2", *layout::MakeLlamaDescription(qwen2)},
+      {"Qwen3", *layout::MakeLlamaDescription(qwen3)},
+  };
+}
+
+// With a dummy at the end.
+models::MicroBatch ImageBatch(int64_t examples) {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(3);
+  const int64_t all = examples + 1;
+  const auto normals = [&](std::vector<int64_t> sizes) {
+    return at::empty(sizes).normal_(0, 1, generator);
+  };
+  models::MicroBatch batch{
+      .tokens_BT = at::zeros({all, 1}, at::kLong),
+      .loss_mask_BT = at::zeros({all, 1}),
+      .labels_B = at::randint(kOutputs, {all}, generator, at::kLong),
+      .values_BCHW = normals({all, kGrid.channels, kGrid.image_size, kGrid.image_size}),
+      .targets_BK = normals({all, kOutputs}),
+      .noise_BCHW = normals({all, kGrid.channels, kGrid.image_size, kGrid.image_size}),
+      .time_steps_B = at::randint(kTimeSteps, {all}, generator, at::kLong)};
+  for (int64_t b = 0; b < examples; ++b) batch.example_ids.push_back(b);
+  batch.example_ids.push_back(-1);
+  batch.labels_B[examples] = -1;
+  return batch;
+}
+
+struct Reference {
+  TestModel model;
+  models::MicroBatch batch;
+  std::vector<ExampleGradient> examples;
+  double clip_norm = 1;  // the median norm
+};
+
+ExampleGradient GradientOf(const TestModel& model, const models::MicroBatch& batch, int64_t b) {
+  const auto* llama = std::get_if<layout::LlamaDimensions>(&model.description.family);
+  return check::AutogradOf(
+      model.description, model.parameters, [&](const check::NamedTensors& named) {
+        if (llama != nullptr) {
+          return check::LanguageLoss(check::AutogradLlamaLogits(*llama, named, batch.tokens_BT[b]),
+                                     batch.tokens_BT[b], batch.loss_mask_BT[b], /*is_mean=*/true);
+        }
+        return AutogradImageLoss(model.description, named,
+                                 {.values_CHW = batch.values_BCHW[b],
+                                  .label = batch.labels_B[b].item<int64_t>(),
+                                  .targets_K = batch.targets_BK[b],
+                                  .noise_CHW = batch.noise_BCHW[b],
+                                  .time_step = batch.time_steps_B[b].item<int64_t>()});
+      });
+}
+
+// Made once for all modes.
+const Reference& ReferenceOf(const Family& family) {
+  static auto& references = *new std::map<std::string, Reference>;
+  const bool is_language = family.description.vocabulary_size > 0;
+  constexpr int64_t kExamples = 4;
+  const auto [found, is_new] = references.try_emplace(
+      family.name,
+      Reference{.model = MakeTestModel(family.description, /*stddev=*/0.3, /*seed=*/5),
+                .batch = is_language ? MakeMicroBatch(kExamples, 9, kVocabulary, /*seed=*/6)
+                                     : ImageBatch(kExamples)});
+  Reference& reference = found->second;
+  if (!is_new) return reference;
+  std::vector<double> norms;
+  for (int64_t b = 0; b < kExamples; ++b) {
+    reference.examples.push_back(GradientOf(reference.model, reference.batch, b));
+    norms.push_back(reference.examples.back().norm);
+  }
+  std::sort(norms.begin(), norms.end());
+  reference.clip_norm = (norms[1] + norms[2]) / 2;  // Half of them are clipped.
+  return reference;
+}
+
+// Each tensor within 1e-5 of itself and 1e-6 of the whole.
+void ExpectSums(const Reference& reference, double clip_norm, const UnitTensors& sums) {
+  UnitTensors expected(sums.size());
+  double whole_sq = 0;
+  for (size_t unit = 0; unit < sums.size(); ++unit) {
+    for (size_t i = 0; i < sums[unit].size(); ++i) {
+      at::Tensor sum = at::zeros(sums[unit][i].sizes(), at::kDouble);
+      for (const ExampleGradient& example : reference.examples) {
+        sum.add_(example.gradients[unit][i], std::min(1.0, clip_norm / example.norm));
+      }
+      whole_sq += sum.square().sum().item<double>();
+      expected[unit].push_back(sum);
+    }
+  }
+  for (size_t unit = 0; unit < sums.size(); ++unit) {
+    for (size_t i = 0; i < sums[unit].size(); ++i) {
+      const at::Tensor& sum = expected[unit][i];
+      EXPECT_LE(sums[unit][i].to(at::kDouble).sub(sum).norm().item<double>(),
+                1e-5 * sum.norm().item<double>() + 1e-6 * std::sqrt(whole_sq))
+          << reference.model.description.units[unit].parameters[i].name;
+    }
+  }
+}
+
+struct Case {
+  Family family;
+  ClippingMode mode;
+};
+
+// Keeps the bytes of a case out of messages.
+void PrintTo(const Case& c, std::ostream* out) { *out << c.family.name << c.mode.name; }
+
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const Family& family : Families()) {
+    for (const ClippingMode& mode : ClippingModes()) cases.push_back({family, mode});
+  }
+  return cases;
+}
+
+class FamilyGradientsTest : public ::testing::TestWithParam<Case> {
+ protected:
+  // Tensors of a few hundred elements: threads would only wait for each other.
+  static void SetUpTestSuite() { at::set_num_threads(1); }
+};
+
+TEST_P(FamilyGradientsTest, LossesNormsAndClippedSumsEqualTheFloat64Loop) {
+  const Reference& reference = ReferenceOf(GetParam().family);
+  ModeRun run(reference.model,
+              {.mode = GetParam().mode.mode,
+               .deferred_norms = GetParam().mode.deferred_norms,
+               .applied_clip_norm = reference.clip_norm},
+              reference.batch.tokens_BT.size(0));
+  const at::Tensor losses_B = run.Losses(reference.batch);
+  run.Run(reference.batch);
+  for (size_t b = 0; b < reference.examples.size(); ++b) {
+    const ExampleGradient& expected = reference.examples[b];
+    EXPECT_NEAR(losses_B[b].item<double>(), expected.loss, 1e-5 * (1 + expected.loss));
+    EXPECT_NEAR(std::sqrt(run.norm_sq_B()[b].item<double>()), expected.norm, 1e-5 * expected.norm);
+  }
+  if (losses_B.size(0) > static_cast<int64_t>(reference.examples.size())) {
+    EXPECT_EQ(losses_B[-1].item<double>(), 0) << "of the dummy";
+  }
+  ExpectSums(reference, reference.clip_norm, run.gradients());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, FamilyGradientsTest, ::testing::ValuesIn(Cases()),
+                         [](const auto& info) {
+                           return info.param.family.name + info.param.mode.name;
+                         });
+
+TEST(UnclippedFamiliesTest, NoDpIsTheSumOfUnclippedGradientsWithoutTheDummy) {
+  for (const Family& family : Families()) {
+    SCOPED_TRACE(family.name);
+    const Reference& reference = ReferenceOf(family);
+    ModeRun run(reference.model, {.mode = "no_dp"}, reference.batch.tokens_BT.size(0));
+    run.Run(reference.batch);
+    ExpectSums(reference, INFINITY, run.gradients());
+  }
+}
+
+}  // namespace
+}  // namespace sotto::equivalence
