@@ -6,24 +6,13 @@
 #include "absl/status/statusor.h"
 #include "common/layout/execution_schedule.h"
 #include "common/layout/flat_layout.h"
-#include "common/layout/gradient_mode.h"
-#include "common/layout/model_description.h"
-#include "common/layout/schedule_options.h"
 #include "common/layout/strategy.h"
 #include "proto/sotto/v1/plan.pb.h"
 
 namespace sotto {
 
-// Unset: FULL_SHARD.
-layout::Strategy StrategyOf(const v1::ShardingPlan& plan);
-
 // FAILED_PRECONDITION: the plan's ranks make no grid under its strategy.
 absl::StatusOr<layout::RankGrid> GridOf(const v1::ShardingPlan& plan);
-
-// FAILED_PRECONDITION: the plan's layers are not those of the model. INVALID_ARGUMENT: a mode with
-// a member left out.
-absl::StatusOr<layout::ScheduleChoice> ChoiceOf(const v1::JobPlan& plan,
-                                                const layout::ModelDescription& model);
 
 // FAILED_PRECONDITION: the plan's units or its schedule are not those that this worker makes of the
 // model.

@@ -8,6 +8,7 @@
 #include "common/base/status_macros.h"
 #include "common/layout/schedule_options.h"
 #include "common/spec/model_layout.h"
+#include "common/spec/sharding_choice.h"
 #include "worker/plan_clipping.h"
 #include "worker/plan_files.h"
 #include "worker/plan_manifest.h"
@@ -41,24 +42,38 @@ int64_t MicroBatchesAtCap(const v1::JobPlan& plan) {
 }  // namespace
 
 Training::Assembly::Assembly(Options options, const Parts& parts,
-                             layout::ModelDescription description, layout::FlatLayout layout)
+                             layout::ModelDescription description, Layouts layouts)
     : options_(std::move(options)),
       parts_(parts),
       description_(std::move(description)),
-      layout_(std::move(layout)),
+      layouts_(std::move(layouts)),
       phase_profile_(parts.clock) {}
+
+absl::StatusOr<Training::Assembly::Layouts> Training::Assembly::MakeLayouts(
+    const layout::ModelDescription& description, const v1::WrappingSpec& wrapping, int shards) {
+  ASSIGN_OR_RETURN(layout::WrappedModel wrapped, spec::WrapModel(description, wrapping));
+  ASSIGN_OR_RETURN(layout::FlatLayout blocks, layout::FlatLayout::Create(description, shards));
+  ASSIGN_OR_RETURN(layout::FlatLayout units, layout::FlatLayout::Create(wrapped.units, shards));
+  return Layouts{
+      .wrapped = std::move(wrapped), .blocks = std::move(blocks), .units = std::move(units)};
+}
 
 absl::StatusOr<std::unique_ptr<Training::Assembly>> Training::Assembly::Create(
     Options options, crypto::Secret secret, const Parts& parts) {
   RETURN_IF_ERROR(
       train::CheckRanksAgree(parts.communicator, "plan",
                              absl::StrCat(options.plan.SerializeAsString(), options.end_step)));
-  ASSIGN_OR_RETURN(layout::ModelDescription description,
-                   spec::DescribeModel(options.plan.spec().model()));
-  ASSIGN_OR_RETURN(const layout::RankGrid grid, GridOf(options.plan.sharding()));
-  ASSIGN_OR_RETURN(layout::FlatLayout layout, layout::FlatLayout::Create(description, grid.shards));
+  absl::StatusOr<layout::ModelDescription> described =
+      spec::DescribeModel(options.plan.spec().model());
+  RETURN_IF_ERROR(PlanError(described.status()));
+  layout::ModelDescription description = *std::move(described);
+  const absl::StatusOr<layout::RankGrid> grid = GridOf(options.plan.sharding());
+  RETURN_IF_ERROR(PlanError(grid.status()));
+  absl::StatusOr<Layouts> layouts =
+      MakeLayouts(description, options.plan.spec().workers().wrapping(), grid->shards);
+  RETURN_IF_ERROR(PlanError(layouts.status()));
   std::unique_ptr<Assembly> assembly(
-      new Assembly(std::move(options), parts, std::move(description), std::move(layout)));
+      new Assembly(std::move(options), parts, std::move(description), *std::move(layouts)));
   if (absl::Status status = assembly->OpenFiles(); !status.ok()) {
     return WithFailureReason(std::move(status), FailureReason::kInvalidData);
   }
@@ -77,27 +92,30 @@ absl::Status Training::Assembly::OpenFiles() {
 }
 
 absl::Status Training::Assembly::BuildModel() {
-  ASSIGN_OR_RETURN(const layout::ScheduleChoice choice, ChoiceOf(plan(), description_));
+  ASSIGN_OR_RETURN(const layout::ScheduleChoice choice,
+                   spec::ScheduleChoiceOf(plan(), description_, layouts_.wrapped));
   const layout::ScheduleOptions schedule = layout::MakeScheduleOptions(description_, choice);
-  RETURN_IF_ERROR(CheckSharding(plan().sharding(), layout_, schedule));
+  RETURN_IF_ERROR(CheckSharding(plan().sharding(), layouts_.units, schedule));
   const bool sum = plan().spec().train().loss_reduction() == v1::LOSS_REDUCTION_SUM;
   ASSIGN_OR_RETURN(
       model_,
       models::Model::Create(description_, {.loss_reduction = sum ? models::LossReduction::kSum
                                                                  : models::LossReduction::kMean}));
-  ASSIGN_OR_RETURN(parameters_,
-                   fsdp::ShardedParameters::Create(description_, layout_, parts_.communicator,
-                                                   {.gathered_slots = choice.gathered_slots,
-                                                    .gradient_slots = choice.gradient_slots,
-                                                    .strategy = choice.strategy}));
+  ASSIGN_OR_RETURN(parameters_, fsdp::ShardedParameters::Create(
+                                    layouts_.wrapped.units, layouts_.units, parts_.communicator,
+                                    {.gathered_slots = choice.gathered_slots,
+                                     .gradient_slots = choice.gradient_slots,
+                                     .strategy = choice.strategy,
+                                     .kept_gathered = choice.kept_gathered,
+                                     .blocks = layouts_.wrapped.blocks}));
   ASSIGN_OR_RETURN(std::shared_ptr<const dp::ClippingRule> clipping, MakeClippingRule(plan()));
-  ASSIGN_OR_RETURN(
-      gradient_pass_,
-      dp::GradientPass::Create(layout_, {.mode = choice.mode,
-                                         .layer_modes = choice.layer_modes,
-                                         .clipping = std::move(clipping),
-                                         .loss_bound = plan().privacy().max_loss(),
-                                         .max_examples = plan().train().micro_batch_size()}));
+  ASSIGN_OR_RETURN(gradient_pass_,
+                   dp::GradientPass::Create(layouts_.blocks,
+                                            {.mode = choice.mode,
+                                             .layer_modes = choice.layer_modes,
+                                             .clipping = std::move(clipping),
+                                             .loss_bound = plan().privacy().max_loss(),
+                                             .max_examples = plan().train().micro_batch_size()}));
   executor_ = std::make_unique<train::Executor>(schedule, *model_, *parameters_, *gradient_pass_,
                                                 &phase_profile_);
   return absl::OkStatus();
@@ -131,14 +149,14 @@ void Training::Assembly::BuildOptimizer() {
   learning_rate_ = std::make_unique<optim::LearningRateSchedule>(LearningRateOptions(plan()));
   if (!options_.checkpoint_directory.empty()) {
     v1::CheckpointManifest manifest =
-        ManifestOf(plan(), options_.job, options_.attempt, description_, layout_);
+        ManifestOf(plan(), options_.job, options_.attempt, layouts_.wrapped.units, layouts_.units);
     manifest.set_optimizer(optimizer_->name());
-    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(
-        checkpoint::Checkpointer::Options{.directory = options_.checkpoint_directory,
-                                          .rank = parameters_->shard_rank(),
-                                          .world_size = parameters_->grid().shards,
-                                          .keep = plan().train().checkpoint_keep(),
-                                          .manifest = std::move(manifest)});
+    checkpointer_ = std::make_unique<checkpoint::Checkpointer>(checkpoint::Checkpointer::Options{
+        .directory = options_.checkpoint_directory,
+        .rank = parameters_->shard_rank(),
+        .world_size = parameters_->grid().shards,
+        .keep = plan().train().checkpoint_keep(),
+        .manifest = std::move(manifest)});
   }
 }
 

@@ -10,6 +10,7 @@
 #include "common/dataset/token_file.h"
 #include "common/layout/flat_layout.h"
 #include "common/layout/model_description.h"
+#include "common/layout/wrapping.h"
 #include "worker/checkpoint/checkpointer.h"
 #include "worker/data/record_loader.h"
 #include "worker/dp/clip_threshold.h"
@@ -41,8 +42,18 @@ class Training::Assembly {
   const train::PhaseProfile& phase_profile() const { return phase_profile_; }
 
  private:
+  // What is sharded, beside what is computed with.
+  struct Layouts {
+    layout::WrappedModel wrapped;
+    layout::FlatLayout blocks;
+    layout::FlatLayout units;
+  };
+
   Assembly(Options options, const Parts& parts, layout::ModelDescription description,
-           layout::FlatLayout layout);
+           Layouts layouts);
+
+  static absl::StatusOr<Layouts> MakeLayouts(const layout::ModelDescription& description,
+                                             const v1::WrappingSpec& wrapping, int shards);
 
   const v1::JobPlan& plan() const { return options_.plan; }
   absl::Status OpenFiles();
@@ -55,7 +66,7 @@ class Training::Assembly {
   const Options options_;
   const Parts parts_;
   const layout::ModelDescription description_;
-  const layout::FlatLayout layout_;
+  const Layouts layouts_;
   train::PhaseProfile phase_profile_;
   std::unique_ptr<dataset::TokenFile> dataset_;
   std::unique_ptr<dataset::TokenFile> evaluation_file_;

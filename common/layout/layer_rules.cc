@@ -28,6 +28,16 @@ absl::string_view LayerKindName(LayerKind kind) {
   return "";
 }
 
+std::optional<LayerKind> FindLayerKind(absl::string_view name) {
+  for (LayerKind kind :
+       {LayerKind::kLinear, LayerKind::kEmbedding, LayerKind::kPositions, LayerKind::kTiedEmbedding,
+        LayerKind::kLayerNorm, LayerKind::kRmsNorm, LayerKind::kGroupNorm, LayerKind::kConv2d,
+        LayerKind::kBatchNorm}) {
+    if (LayerKindName(kind) == name) return kind;
+  }
+  return std::nullopt;
+}
+
 bool HasNormRule(LayerKind kind) {
   return kind != LayerKind::kGroupNorm && kind != LayerKind::kBatchNorm;
 }

@@ -2,6 +2,8 @@
 #ifndef SOTTO_COMMON_LAYOUT_LAYER_RULES_H_
 #define SOTTO_COMMON_LAYOUT_LAYER_RULES_H_
 
+#include <optional>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "common/layout/layer_description.h"
@@ -11,6 +13,9 @@ namespace sotto::layout {
 
 // "linear", "layer_norm", ...: as plans and messages print it.
 absl::string_view LayerKindName(LayerKind kind);
+
+// The kind of this name.
+std::optional<LayerKind> FindLayerKind(absl::string_view name);
 
 // Whether an example's norm has a rule that needs no per-example gradient. A layer without one
 // forms its own gradient, and the plan says so.

@@ -56,6 +56,21 @@ void SetModel(v1::ModelSpec& model) {
   }
 }
 
+void SetSharding(v1::TrainSpec& train, v1::WorkersSpec& workers) {
+  SOTTO_PLAIN_DEFAULT(workers, gathered_slots, 2);
+  if (workers.strategy() != v1::NO_SHARD) {
+    SOTTO_PLAIN_DEFAULT(workers, prefetch_depth, workers.gathered_slots() - 1);
+  }
+  if (workers.wrapping().kind_case() == v1::WrappingSpec::KIND_NOT_SET) {
+    workers.mutable_wrapping()->mutable_by_block();
+  }
+  if (workers.wrapping().has_by_layer() && workers.wrapping().by_layer().kinds().empty()) {
+    workers.mutable_wrapping()->mutable_by_layer()->add_kinds("linear");
+  }
+  if (!train.has_activation_checkpointing()) return;
+  SOTTO_PLAIN_DEFAULT(*train.mutable_activation_checkpointing(), every_blocks, 1);
+}
+
 // Powers of two from 16 to the longest record that the model can see, which closes the list.
 void AddLengths(const v1::DatasetFacts& dataset, v1::JobSpec& spec) {
   int32_t longest = MaxLengthOf(spec.model());
@@ -152,7 +167,7 @@ v1::JobSpec WithDefaults(const v1::JobSpec& spec, const v1::DatasetFacts& datase
   v1::WorkersSpec& workers = *filled.mutable_workers();
   if (workers.count() == 0) workers.set_count(1);
   if (workers.strategy() == v1::STRATEGY_UNSPECIFIED) workers.set_strategy(v1::FULL_SHARD);
-  if (workers.gathered_slots() == 0) workers.set_gathered_slots(2);
+  SetSharding(*filled.mutable_train(), workers);
   if (workers.strategy() == v1::HYBRID_SHARD && workers.shard_group_size() == 0) {
     workers.set_shard_group_size(std::max(1, workers.count() / 2));
   }

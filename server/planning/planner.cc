@@ -46,6 +46,8 @@ v1::TrainPlan TrainPlanOf(const v1::JobSpec& spec, const PlacedJob& placed, int6
   *plan.mutable_lengths() = spec.data().lengths();
   plan.set_checkpoint_every_steps(spec.checkpoint().every_steps());
   plan.set_checkpoint_keep(spec.checkpoint().keep());
+  plan.mutable_checkpointed_blocks()->Assign(placed.checkpointed_blocks.begin(),
+                                             placed.checkpointed_blocks.end());
   plan.set_steps_per_grant(kFirstGrantSteps);
   plan.set_parameters(placed.parameters);
   plan.set_estimated_seconds(placed.seconds_per_step * static_cast<double>(steps));
@@ -158,6 +160,7 @@ absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts
   std::optional<PlacedJob> placed;
   if (!rules.IsBroken("model") && !rules.IsBroken("data.lengths") && !rules.IsBroken("workers") &&
       !rules.IsBroken("gradient") && !rules.IsBroken("train.micro_batch_size") &&
+      !rules.IsBroken("train.activation_checkpointing") &&
       filled.train().expected_batch_size() > 0) {
     placed = PlaceJob(filled, host, rules);
   }

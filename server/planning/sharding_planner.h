@@ -3,6 +3,7 @@
 #define SOTTO_SERVER_PLANNING_SHARDING_PLANNER_H_
 
 #include <optional>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/layout/device_profile.h"
@@ -21,6 +22,7 @@ struct PlacedJob {
   int64_t parameters = 0;         // scalars
   int64_t trained_parameters = 0;
   int32_t micro_batch_size = 0;
+  std::vector<int> checkpointed_blocks;  // positions among the blocks
   bool memory_decided = false;  // a larger micro-batch would have been picked, but did not fit
   double seconds_per_step = 0;  // predicted, at the longest length
 };

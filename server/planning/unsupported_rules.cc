@@ -25,12 +25,8 @@ void CheckUnsupported(const v1::JobSpec& spec, Rules& rules) {
   refuse(model.has_dit(), "model.dit");
   refuse(spec.has_inference(), "inference");
   refuse(spec.privacy().metrics().has_accuracy_multiplier(), "privacy.metrics.accuracy_multiplier");
-  refuse(spec.train().has_activation_checkpointing(), "train.activation_checkpointing");
   refuse(spec.checkpoint().keep_best() != 0, "checkpoint.keep_best");
   const v1::WorkersSpec& workers = spec.workers();
-  refuse(workers.has_reshard_after_forward(), "workers.reshard_after_forward");
-  refuse(workers.has_wrapping(), "workers.wrapping");
-  refuse(workers.prefetch_depth() != 0, "workers.prefetch_depth");
   refuse(workers.check_operations(), "workers.check_operations");
   CheckOffload(workers.offload(), rules);
 }
