@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/layout/trace_builder.h"
 
 namespace sotto::layout {
 
@@ -102,20 +103,44 @@ UnitBuilder& UnitBuilder::RowsPerToken(double rows) {
   return *this;
 }
 
-void AddUnits(UnitDescription root, int64_t blocks,
-              absl::FunctionRef<UnitDescription(int64_t index)> make_block,
-              const StageFootprint& block_footprint, const StageFootprint& head_footprint,
-              ModelDescription& model) {
+void AddUnits(
+    UnitDescription root, int64_t blocks,
+    absl::FunctionRef<UnitDescription(int64_t index)> make_block,
+    absl::FunctionRef<StageTraces(const UnitDescription& root, const UnitDescription& block)>
+        traces,
+    ModelDescription& model) {
   model.units.push_back(std::move(root));
   model.stages.push_back(0);
-  model.footprints.push_back({});
   for (int64_t i = 0; i < blocks; ++i) {
     model.units.push_back(make_block(i));
     model.stages.push_back(static_cast<int>(i) + 1);
-    model.footprints.push_back(block_footprint);
   }
   model.stages.push_back(0);
-  model.footprints.push_back(head_footprint);
+  const StageTraces made = traces(model.units[0], model.units[1]);
+  model.footprints.push_back(made.embedding);
+  model.footprints.insert(model.footprints.end(), static_cast<size_t>(blocks), made.block);
+  model.footprints.push_back(made.head);
+}
+
+StageTrace EmbeddingTrace(const UnitDescription& root, absl::string_view tokens,
+                          absl::string_view positions) {
+  TraceBuilder t(root);
+  const auto embedded = t.Layer(tokens, t.Argument());
+  t.Return(positions.empty() ? embedded : t.Layer(positions, embedded));
+  t.StartBackward();
+  t.Through(tokens, t.Argument());
+  if (!positions.empty()) t.Through(positions, t.Argument());
+  return t.Build();
+}
+
+StageTrace LanguageHeadTrace(const UnitDescription& root, absl::string_view norm,
+                             absl::string_view head) {
+  TraceBuilder t(root);
+  t.Keep(t.PerToken(1));  // The mask over the example's number of tokens.
+  t.Head(head, t.Layer(norm, t.Argument()));
+  t.StartBackward();
+  t.Return(t.Through(norm, t.HeadThrough(head)));
+  return t.Build();
 }
 
 }  // namespace sotto::layout

@@ -59,12 +59,28 @@ class UnitBuilder {
   UnitDescription unit_;
 };
 
+// What the stages of a model of like blocks allocate.
+struct StageTraces {
+  StageTrace embedding;
+  StageTrace block;
+  StageTrace head;
+};
+
 // Fills units, stages and footprints of `model`: the root runs first (its activations are the first
-// block's input) and last, each of `blocks` blocks once between.
-void AddUnits(UnitDescription root, int64_t blocks,
-              absl::FunctionRef<UnitDescription(int64_t index)> make_block,
-              const StageFootprint& block_footprint, const StageFootprint& head_footprint,
-              ModelDescription& model);
+// block's input) and last, each of `blocks` blocks once between. `traces` gets the root and the
+// first block.
+void AddUnits(
+    UnitDescription root, int64_t blocks,
+    absl::FunctionRef<UnitDescription(int64_t index)> make_block,
+    absl::FunctionRef<StageTraces(const UnitDescription& root, const UnitDescription& block)>
+        traces,
+    ModelDescription& model);
+
+// Of an embedding, with positions where `positions` is not empty; of a language head after a norm.
+StageTrace EmbeddingTrace(const UnitDescription& root, absl::string_view tokens,
+                          absl::string_view positions);
+StageTrace LanguageHeadTrace(const UnitDescription& root, absl::string_view norm,
+                             absl::string_view head);
 
 }  // namespace sotto::layout
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/layout/description_parts.h"
+#include "common/layout/trace_builder.h"
 
 namespace sotto::layout {
 namespace {
@@ -62,19 +63,55 @@ UnitDescription Block(const EncoderDimensions& d, int64_t index) {
   return block.Build();
 }
 
-// As a GPT-2 block (gpt2_description.cc).
-StageFootprint BlockFootprint(const EncoderDimensions& d) {
+// worker/models/encoder_block.cc, line by line.
+StageTrace BlockTrace(const UnitDescription& block, const EncoderDimensions& d) {
   const auto width = static_cast<double>(d.width);
   const auto mlp_width = static_cast<double>(d.mlp_width);
-  return {.kept_per_token = 8 * width + 2 * mlp_width + 4 + static_cast<double>(d.heads),
-          .workspace_per_token = 24 * width + 2 * mlp_width};
+  TraceBuilder t(block);
+  const auto normalised = t.Layer("norm_1", t.Argument());
+  t.Layer("attention.qkv", normalised);
+  t.Keep(t.PerToken(3 * width));  // q, k and v apart
+  t.Keep(t.PerToken(1));          // the mask's bias
+  const auto attended = t.PerToken(width);
+  t.Keep(attended);
+  t.Keep(t.PerToken(static_cast<double>(d.heads)));  // logsumexp
+  const auto middle = t.Layer("attention.output", attended);
+  const auto normalised_2 = t.Layer("norm_2", middle);
+  const auto up_output = t.Layer("mlp.up", normalised_2);
+  t.Keep(up_output);
+  const auto activated = t.PerToken(mlp_width);
+  t.Return(t.Layer("mlp.down", activated));
+
+  t.StartBackward();
+  const auto down_grads = t.Through("mlp.down", t.Argument());
+  const auto up_grads = t.PerToken(mlp_width);
+  t.Drop(down_grads);
+  const auto norm_2_grads = t.Through("mlp.up", up_grads);
+  const auto middle_grads = t.Through("norm_2", norm_2_grads);
+  t.Drop(norm_2_grads);
+  const auto attended_grads = t.Through("attention.output", middle_grads);
+  t.PerToken(3 * width);  // gradients of q, k and v
+  t.Drop(attended_grads);
+  const auto projection_grads = t.PerToken(3 * width);
+  const auto norm_1_grads = t.Through("attention.qkv", projection_grads);
+  t.Return(t.Through("norm_1", norm_1_grads));
+  return t.Build();
 }
 
-StageFootprint HeadFootprint(const EncoderDimensions& d) {
+// worker/models/classification_head.cc, line by line.
+StageTrace HeadTrace(const UnitDescription& root, const EncoderDimensions& d) {
   const auto width = static_cast<double>(d.width);
-  return {.kept_per_example = width + static_cast<double>(d.classes),
-          .kept_per_token = width + 2,
-          .workspace_per_token = 3 * width};
+  TraceBuilder t(root);
+  t.Keep(t.PerToken(1));  // pooling weights
+  t.Layer("norm", t.Argument());
+  t.Scratch({.per_token = width});  // weighted, before the sum
+  t.Keep(t.Layer("classifier", t.PerExample(width)));
+
+  t.StartBackward();
+  const auto pooled_grads = t.Through("classifier", t.PerExample(static_cast<double>(d.classes)));
+  t.Drop(pooled_grads);
+  t.Return(t.Through("norm", t.PerToken(width)));
+  return t.Build();
 }
 
 }  // namespace
@@ -85,7 +122,12 @@ absl::StatusOr<ModelDescription> MakeEncoderDescription(const EncoderDimensions&
   ModelDescription model{.family = dimensions, .vocabulary_size = dimensions.vocabulary_size};
   AddUnits(
       Root(dimensions), dimensions.layers, [&](int64_t index) { return Block(dimensions, index); },
-      BlockFootprint(dimensions), HeadFootprint(dimensions), model);
+      [&](const UnitDescription& root, const UnitDescription& block) -> StageTraces {
+        return {.embedding = EmbeddingTrace(root, "tokens", "positions"),
+                .block = BlockTrace(block, dimensions),
+                .head = HeadTrace(root, dimensions)};
+      },
+      model);
   return model;
 }
 

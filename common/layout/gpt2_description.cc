@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/layout/description_parts.h"
+#include "common/layout/trace_builder.h"
 
 namespace sotto::layout {
 namespace {
@@ -72,32 +73,35 @@ UnitDescription Block(const Gpt2Dimensions& d, int64_t index) {
   return block.Build();
 }
 
-// Kept per token by a block, in multiples of the width: the input (1), the first norm's output (1),
-// q, k and v (3), attention's output (1), the sum after attention (1), the second norm's output
-// (1), the MLP's hidden layer before and after GELU (8). Besides: the norms' statistics (4) and
-// attention's logsumexp (one per head).
-//
-// Alive at once inside one block's backward, in multiples of the width: gradients of the hidden
-// layer before and after GELU (8), of q, k and v apart and joined (6), of the residual stream and
-// its branches (4), and what ATen's kernels copy and the allocator has not given back (5, measured:
-// tests/equivalence/memory_test).
-StageFootprint BlockFootprint(const Gpt2Dimensions& dimensions) {
-  const auto width = static_cast<double>(dimensions.width);
-  const auto mlp_width = static_cast<double>(MlpWidth(dimensions));
-  return {.kept_per_token = 8 * width + 2 * mlp_width + 4 + static_cast<double>(dimensions.heads),
-          .workspace_per_token = 15 * width + 2 * mlp_width};
-}
+// worker/models/gpt2_block.cc, line by line.
+StageTrace BlockTrace(const UnitDescription& block, const Gpt2Dimensions& d) {
+  const auto width = static_cast<double>(d.width);
+  TraceBuilder t(block);
+  const auto normalised = t.Layer("ln_1", t.Argument());
+  const auto qkv = t.Layer("attn.c_attn", normalised);
+  t.Keep(qkv);
+  const auto attended = t.PerToken(width);
+  t.Keep(attended);
+  t.Keep(t.PerToken(static_cast<double>(d.heads)));  // logsumexp
+  const auto middle = t.Layer("attn.c_proj", attended);
+  const auto normalised_2 = t.Layer("ln_2", middle);
+  const auto fc_output = t.Layer("mlp.c_fc", normalised_2);
+  t.Keep(fc_output);
+  const auto activated = t.PerToken(static_cast<double>(MlpWidth(d)));
+  t.Return(t.Layer("mlp.c_proj", activated));
 
-// Logits, which become their gradient, and a scaled copy of it. A tied head keeps T values per
-// token for the norm's cross term.
-StageFootprint HeadFootprint(const Gpt2Dimensions& dimensions) {
-  const auto width = static_cast<double>(dimensions.width);
-  const auto vocabulary = static_cast<double>(dimensions.vocabulary_size);
-  return {.kept_per_token = 2 * width + 2,
-          .workspace_per_token = vocabulary + 2 * width,
-          .weight_grad_per_token = vocabulary,
-          .second_pass_per_token = vocabulary,
-          .norms_per_token_sq = dimensions.tied_head ? 1.0 : 0.0};
+  t.StartBackward();
+  const auto fc_grads = t.Through("mlp.c_proj", t.Argument());
+  const auto ln_2_grads = t.Through("mlp.c_fc", fc_grads);
+  t.Drop(fc_grads);
+  const auto middle_grads = t.Through("ln_2", ln_2_grads);
+  t.Through("attn.c_proj", middle_grads);
+  const auto apart = t.PerToken(3 * width);  // gradients of q, k and v
+  const auto qkv_grads = t.PerToken(3 * width);
+  t.Drop(apart);
+  const auto ln_1_grads = t.Through("attn.c_attn", qkv_grads);
+  t.Return(t.Through("ln_1", ln_1_grads));
+  return t.Build();
 }
 
 }  // namespace
@@ -107,7 +111,12 @@ absl::StatusOr<ModelDescription> MakeGpt2Description(const Gpt2Dimensions& dimen
   ModelDescription model{.family = dimensions, .vocabulary_size = dimensions.vocabulary_size};
   AddUnits(
       Root(dimensions), dimensions.layers, [&](int64_t index) { return Block(dimensions, index); },
-      BlockFootprint(dimensions), HeadFootprint(dimensions), model);
+      [&](const UnitDescription& root, const UnitDescription& block) -> StageTraces {
+        return {.embedding = EmbeddingTrace(root, "wte", "wpe"),
+                .block = BlockTrace(block, dimensions),
+                .head = LanguageHeadTrace(root, "ln_f", dimensions.tied_head ? "wte" : "lm_head")};
+      },
+      model);
   return model;
 }
 

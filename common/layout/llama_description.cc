@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/layout/description_parts.h"
+#include "common/layout/trace_builder.h"
 
 namespace sotto::layout {
 namespace {
@@ -109,41 +110,103 @@ UnitDescription Block(const LlamaDimensions& d, int64_t index) {
   return block.Build();
 }
 
-// Kept per token by a block: its input, both norms' outputs and the sum after attention (4 d),
-// queries and attention's output (2 heads x head width), keys and values, the gate before and after
-// its activation's product, the up projection (3 m), the norms' statistics (2), attention's
-// logsumexp.
-//
-// Alive at once inside its backward: gradients of gate, up and their product (3 m), of queries,
-// keys and values before and after the rotation, keys and values repeated for every head, the
-// residual stream and its branches (4 d), and ATen's copies of the attention's operands.
-//
-// Norms of queries and keys keep both before the norm, with the statistics of every head, and have
-// their gradients before and after it at once.
-StageFootprint BlockFootprint(const LlamaDimensions& d) {
-  const auto width = static_cast<double>(d.width);
-  const auto mlp_width = static_cast<double>(d.mlp_width);
-  const auto queries = static_cast<double>(d.heads * d.head_width);
-  const auto keys = static_cast<double>(d.key_value_heads * d.head_width);
-  StageFootprint footprint = {
-      .kept_per_token =
-          4 * width + 2 * queries + 2 * keys + 3 * mlp_width + 2 + static_cast<double>(d.heads),
-      .workspace_per_token = 6 * width + 12 * queries + 4 * keys + 4 * mlp_width};
-  if (d.query_key_norm) {
-    footprint.kept_per_token += queries + keys + static_cast<double>(d.heads + d.key_value_heads);
-    footprint.workspace_per_token += queries + keys;
+struct Widths {
+  explicit Widths(const LlamaDimensions& d)
+      : mlp(static_cast<double>(d.mlp_width)),
+        queries(static_cast<double>(d.heads * d.head_width)),
+        keys(static_cast<double>(d.key_value_heads * d.head_width)),
+        repeats_keys(d.heads != d.key_value_heads),
+        norms_heads(d.query_key_norm) {}
+
+  const double mlp;
+  const double queries;
+  const double keys;
+  const bool repeats_keys;  // once for each head
+  const bool norms_heads;
+};
+
+// Run of worker/models/llama_block.cc and Forward of worker/nn/grouped_attention.cc, line by line.
+void TraceForward(const Widths& widths, double heads, TraceBuilder& t) {
+  const auto normalised = t.Layer("input_layernorm", t.Argument());
+  const auto queries = t.Layer("self_attn.q_proj", normalised);
+  const auto keys = t.Layer("self_attn.k_proj", normalised);
+  const auto values = t.Layer("self_attn.v_proj", normalised);
+  if (widths.norms_heads) {
+    t.Layer("self_attn.q_norm", queries);
+    t.Layer("self_attn.k_norm", keys);
   }
-  return footprint;
+  t.Keep(t.PerToken(widths.queries));  // turned
+  const auto turned_keys = t.PerToken(widths.keys);
+  if (widths.repeats_keys) {
+    t.Keep(t.PerToken(2 * widths.queries));  // keys and values, repeated
+  } else {
+    t.Keep(turned_keys);
+    t.Keep(values);
+  }
+  const auto attended = t.PerToken(widths.queries);
+  t.Keep(attended);
+  t.Keep(t.PerToken(heads));  // logsumexp
+  for (const auto dropped : {queries, keys, values, turned_keys}) t.Drop(dropped);
+  const auto middle = t.Layer("self_attn.o_proj", attended);
+  const auto normalised_2 = t.Layer("post_attention_layernorm", middle);
+  const auto gate_output = t.Layer("mlp.gate_proj", normalised_2);
+  t.Keep(gate_output);
+  const auto up_output = t.Layer("mlp.up_proj", normalised_2);
+  t.Keep(up_output);
+  t.Return(t.Layer("mlp.down_proj", t.PerToken(widths.mlp)));
 }
 
-// Logits and their gradient. A tied head keeps T values per token for the norm's cross term.
-StageFootprint HeadFootprint(const LlamaDimensions& d) {
-  const auto width = static_cast<double>(d.width);
-  return {.kept_per_token = 2 * width + 1,
-          .workspace_per_token = static_cast<double>(d.vocabulary_size) + 2 * width,
-          .weight_grad_per_token = static_cast<double>(d.vocabulary_size),
-          .second_pass_per_token = static_cast<double>(d.vocabulary_size),
-          .norms_per_token_sq = d.tied_head ? 1.0 : 0.0};
+// MlpBackward.
+TraceBuilder::Value TraceMlpBackward(const Widths& widths, TraceBuilder& t) {
+  const auto gated_grads = t.Through("mlp.down_proj", t.Argument());
+  const auto gate_grads = t.PerToken(widths.mlp);
+  const auto up_grads = t.PerToken(widths.mlp);
+  const auto input_grads = t.Through("mlp.up_proj", up_grads);
+  t.Drop(t.Through("mlp.gate_proj", gate_grads));
+  for (const auto dropped : {gated_grads, gate_grads, up_grads}) t.Drop(dropped);
+  return input_grads;
+}
+
+// AttentionBackward, and Backward of worker/nn/grouped_attention.cc.
+TraceBuilder::Value TraceAttentionBackward(const Widths& widths, TraceBuilder& t,
+                                           TraceBuilder::Value output_grads) {
+  const auto attended_grads = t.Through("self_attn.o_proj", output_grads);
+  const auto apart = t.PerToken(widths.queries);  // gradients of queries
+  const auto repeated_keys = t.PerToken(widths.queries);
+  auto values = t.PerToken(widths.queries);
+  const auto summed_keys = widths.repeats_keys ? t.PerToken(widths.keys) : repeated_keys;
+  const auto queries = t.PerToken(widths.queries);  // turned back
+  const auto keys = t.PerToken(widths.keys);
+  if (widths.repeats_keys) {
+    t.Drop(summed_keys);
+    const auto repeated_values = values;
+    values = t.PerToken(widths.keys);
+    t.Drop(repeated_values);
+  }
+  t.Drop(apart);
+  t.Drop(repeated_keys);
+  const auto input_grads = t.Through("self_attn.v_proj", values);
+  const auto key_grads = widths.norms_heads ? t.Through("self_attn.k_norm", keys) : keys;
+  t.Drop(t.Through("self_attn.k_proj", key_grads));
+  const auto query_grads = widths.norms_heads ? t.Through("self_attn.q_norm", queries) : queries;
+  t.Drop(t.Through("self_attn.q_proj", query_grads));
+  for (const auto dropped : {attended_grads, queries, keys, values, key_grads, query_grads}) {
+    t.Drop(dropped);
+  }
+  return input_grads;
+}
+
+StageTrace BlockTrace(const UnitDescription& block, const LlamaDimensions& d) {
+  const Widths widths(d);
+  TraceBuilder t(block);
+  TraceForward(widths, static_cast<double>(d.heads), t);
+  t.StartBackward();
+  const auto norm_2_grads = TraceMlpBackward(widths, t);
+  const auto middle_grads = t.Through("post_attention_layernorm", norm_2_grads);
+  t.Drop(norm_2_grads);
+  const auto norm_1_grads = TraceAttentionBackward(widths, t, middle_grads);
+  t.Return(t.Through("input_layernorm", norm_1_grads));
+  return t.Build();
 }
 
 }  // namespace
@@ -154,7 +217,13 @@ absl::StatusOr<ModelDescription> MakeLlamaDescription(const LlamaDimensions& giv
   ModelDescription model{.family = dimensions, .vocabulary_size = dimensions.vocabulary_size};
   AddUnits(
       Root(dimensions), dimensions.layers, [&](int64_t index) { return Block(dimensions, index); },
-      BlockFootprint(dimensions), HeadFootprint(dimensions), model);
+      [&](const UnitDescription& root, const UnitDescription& block) -> StageTraces {
+        return {.embedding = EmbeddingTrace(root, "embed_tokens", ""),
+                .block = BlockTrace(block, dimensions),
+                .head = LanguageHeadTrace(root, "norm",
+                                          dimensions.tied_head ? "embed_tokens" : "lm_head")};
+      },
+      model);
   return model;
 }
 

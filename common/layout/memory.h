@@ -24,10 +24,21 @@ struct MemoryEstimate {
   int64_t workspace_bytes = 0;
   int64_t communicator_bytes = 0;
   int64_t baseline_bytes = 0;
+  // What the process may need beside all that, and no tensor has: holes in the heap, threads'
+  // arenas, packed operands of the matrix library.
+  int64_t fragmentation_bytes = 0;
 
-  int64_t total_bytes() const {
+  // Of tensors alone: worker/memory counts within [tensor_bytes() / 1.05, tensor_bytes()] at most
+  // (tests/equivalence/memory_test). Activations, held gradients and workspace are those of the
+  // moment that needs most.
+  int64_t tensor_bytes() const {
     return parameters_bytes + gradient_bytes + optimizer_bytes + slots_bytes + activations_bytes +
-           held_gradients_bytes + workspace_bytes + communicator_bytes + baseline_bytes;
+           held_gradients_bytes + workspace_bytes;
+  }
+
+  // An upper bound of the resident set.
+  int64_t total_bytes() const {
+    return tensor_bytes() + communicator_bytes + baseline_bytes + fragmentation_bytes;
   }
 };
 
@@ -41,6 +52,7 @@ struct MemoryOptions {
   Strategy strategy = Strategy::kFullShard;
   LayerModes layer_modes;  // by unit and layer; empty: `mode` for all
   int world_size = 0;      // all ranks; 0: the layout's, which is the shard group's
+  int threads_per_rank = 1;
 };
 
 // What gRPC, its threads and their allocation arenas add to a worker that has a coordinator

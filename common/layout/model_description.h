@@ -12,6 +12,7 @@
 #include "common/layout/image_dimensions.h"
 #include "common/layout/layer_description.h"
 #include "common/layout/llama_dimensions.h"
+#include "common/layout/stage_trace.h"
 
 namespace sotto::layout {
 
@@ -68,29 +69,6 @@ struct Gpt2Dimensions {
   friend bool operator==(const Gpt2Dimensions&, const Gpt2Dimensions&) = default;
 };
 
-// Memory of one stage on one rank for a micro-batch of B examples of T tokens, as fp32 values: B *
-// (per_example + T * per_token + T * T * per_token_sq).
-struct StageFootprint {
-  // Kept from the stage's forward to its last backward.
-  double kept_per_example = 0;
-  double kept_per_token = 0;
-  double kept_per_token_sq = 0;
-  // Alive at once inside the stage, beyond what is kept.
-  double workspace_per_example = 0;
-  double workspace_per_token = 0;
-  double workspace_per_token_sq = 0;
-  // Besides, where the backward pass forms weight gradients (a scaled copy of output gradients).
-  double weight_grad_per_token = 0;
-  // Kept from the stage's first backward to its second one, in modes that have one (a head's
-  // logits' gradient).
-  double second_pass_per_token = 0;
-  // Kept from the stage's backward to the end of the pass that computes norms (a tied head's cross
-  // term).
-  double norms_per_token_sq = 0;
-
-  friend bool operator==(const StageFootprint&, const StageFootprint&) = default;
-};
-
 // Units, and the stages of a forward pass over them. The canonical index of a parameter is its
 // position when the units' parameters are listed one unit after the other.
 struct ModelDescription {
@@ -100,7 +78,7 @@ struct ModelDescription {
       family;
   std::vector<UnitDescription> units;      // units[0] is the root: embeddings, final norm, head
   std::vector<int> stages;                 // unit of each stage in forward order: 0, 1, ..., N, 0
-  std::vector<StageFootprint> footprints;  // by stage; empty: memory is not planned
+  std::vector<StageTrace> footprints;      // by stage; empty: memory is not planned
   int64_t vocabulary_size = 0;             // tokens of the data are below it; 0: images or vectors
   // Low-rank adapters (parameters NAME.lora_A.weight [rank, I], NAME.lora_B.weight [O, rank]) add
   // lora_alpha / rank times their product to NAME.weight.

@@ -32,6 +32,7 @@ const std::vector<PackageRule>& DependencyTable() {
         "server/store/job_reader.h"}},
       {"worker/grant", {}},
       {"worker/comm", {"cuda", "nccl"}},
+      {"worker/memory", {"torch"}},
       {"worker/nn", {"torch", "kernels"}},
       {"worker/models", {"torch", "worker/nn", "common/layout"}},
       {"worker/fsdp", {"torch", "worker/comm", "common/layout", "kernels"}},

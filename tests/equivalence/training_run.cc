@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "common/base/clock.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
@@ -23,7 +24,9 @@
 #include "common/spec/model_layout.h"
 #include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
+#include "worker/comm/solo_communicator.h"
 #include "worker/comm/testing/rank_processes.h"
+#include "worker/memory/tensor_memory.h"
 #include "worker/resident_memory.h"
 #include "worker/training.h"
 
@@ -34,8 +37,9 @@ constexpr int kSlots = 2;  // gathered ones, and gradients
 
 // Records of 2 to max_length tokens; some with unscored ones.
 std::string WriteTokens(const std::string& path, const RunOptions& options) {
-  auto writer = dataset::TokenFileWriter::Create(
-      path, {.vocabulary_size = options.vocabulary_size, .max_length = options.max_length});
+  auto writer = dataset::TokenFileWriter::Create(path, {.vocabulary_size = options.vocabulary_size,
+                                                        .max_length = options.max_length,
+                                                        .classes = options.classes});
   SOTTO_CHECK_OK(writer.status());
   uint32_t state = 12345;
   const auto next = [&state](uint32_t below) {
@@ -49,7 +53,9 @@ std::string WriteTokens(const std::string& path, const RunOptions& options) {
       tokens[t] = static_cast<int32_t>(next(options.vocabulary_size));
       if (record % 5 == 0 && t < 3) scored[t] = 0;
     }
-    SOTTO_CHECK_OK(writer->Add(tokens, scored));
+    const int32_t label = options.classes > 0 ? static_cast<int32_t>(record % options.classes)
+                                              : dataset::TokenFileWriter::kNoLabel;
+    SOTTO_CHECK_OK(writer->Add(tokens, scored, label));
   }
   auto sha256 = writer->Finish();
   SOTTO_CHECK_OK(sha256.status());
@@ -63,19 +69,17 @@ absl::StatusOr<std::string> Gathered(Training& training) {
   for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
     const int slot = unit == 0 ? layout::kRootSlot : 1;
     RETURN_IF_ERROR(parameters.Gather(unit, slot));
-    for (const layout::ParameterLayout& place : parameters.layout().unit(unit).parameters) {
-      const at::Tensor view =
-          parameters.WholeUnit(unit, slot).narrow(0, place.offset, place.elements);
+    for (const at::Tensor& view : parameters.ParameterViews(unit, slot)) {
       bytes.append(static_cast<const char*>(view.data_ptr()), view.nbytes());
     }
   }
   return bytes;
 }
 
-// The largest resident peak of any rank.
-absl::StatusOr<int64_t> LargestPeak(comm::Communicator& communicator) {
+// The largest of the ranks' own.
+absl::StatusOr<int64_t> Largest(comm::Communicator& communicator, int64_t own) {
   std::vector<double> peaks(communicator.world_size());
-  peaks[communicator.rank()] = static_cast<double>(PeakResidentBytes());
+  peaks[communicator.rank()] = static_cast<double>(own);
   RETURN_IF_ERROR(communicator.AllReduceSum(absl::MakeSpan(peaks)));
   return static_cast<int64_t>(*std::max_element(peaks.begin(), peaks.end()));
 }
@@ -112,6 +116,7 @@ const comm::RankBodyRegistration kTrain(
       int64_t first_step = 0, end_step = 0;
       SOTTO_CHECK(plan.ParseFromString(plan_bytes) && absl::SimpleAtoi(words[0], &first_step) &&
                   absl::SimpleAtoi(words[1], &end_step));
+      memory::CountTensors();
       at::set_num_threads(plan.sharding().threads_per_rank());
       ASSIGN_OR_RETURN(
           const std::unique_ptr<comm::Communicator> communicator,
@@ -135,7 +140,9 @@ const comm::RankBodyRegistration kTrain(
                                          .observer = observer,
                                          .clock = RealClock::Get()}));
       RETURN_IF_ERROR(training->Run().status());
-      ASSIGN_OR_RETURN(const int64_t peak_bytes, LargestPeak(*communicator));
+      ASSIGN_OR_RETURN(const int64_t tensor_peak,
+                       Largest(*communicator, memory::TensorPeakBytes()));
+      ASSIGN_OR_RETURN(const int64_t peak, Largest(*communicator, PeakResidentBytes()));
       ASSIGN_OR_RETURN(const std::string bytes, Gathered(*training));
       if (context.rank != 0) return communicator->Barrier();
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/parameters.bin"), bytes));
@@ -151,8 +158,8 @@ const comm::RankBodyRegistration kTrain(
           })));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/evaluations.txt"),
                                       absl::StrJoin(observer.evaluations, " ")));
-      RETURN_IF_ERROR(
-          AtomicWriteFile(absl::StrCat(directory, "/peak.txt"), absl::StrCat(peak_bytes)));
+      RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/peaks.txt"),
+                                      absl::StrCat(tensor_peak, " ", peak)));
       return communicator->Barrier();
     });
 
@@ -167,6 +174,18 @@ std::vector<double> ReadNumbers(const std::string& path) {
 layout::UnitMode ModeOf(const RunOptions& options) {
   const layout::UnitMode mode = *layout::FindMode(options.mode);
   return options.deferred_norms ? layout::WithDeferredNorms(mode) : mode;
+}
+
+void FillLayers(const layout::ModelDescription& model, const layout::LayerModes& modes,
+                v1::ShardingPlan& sharding) {
+  for (size_t unit = 0; unit < modes.size(); ++unit) {
+    for (size_t layer = 0; layer < modes[unit].size(); ++layer) {
+      v1::LayerPlan& message = *sharding.add_layers();
+      message.set_unit(static_cast<int32_t>(unit));
+      message.set_name(model.units[unit].layers[layer].name);
+      *message.mutable_mode() = spec::ModeMessage(modes[unit][layer]);
+    }
+  }
 }
 
 void FillSharding(const RunOptions& options, v1::JobPlan* plan) {
@@ -191,13 +210,22 @@ void FillSharding(const RunOptions& options, v1::JobPlan* plan) {
     message.set_elements(layout.unit(unit).elements);
     message.set_padded_elements(layout.unit(unit).padded_elements);
   }
+  layout::LayerModes layer_modes;
+  if (options.layer_modes) {
+    layer_modes = options.layer_modes(model);
+    plan->mutable_spec()->mutable_gradient()->set_mode("auto");
+    FillLayers(model, layer_modes, sharding);
+  }
   const layout::UnitMode mode = ModeOf(options);
   *sharding.mutable_mode() = spec::ModeMessage(mode);
   sharding.set_mode_name(options.mode);
   sharding.set_communicator_bytes(layout::CommunicatorBytes(layout, options.world_size));
-  const layout::ScheduleOptions schedule = layout::MakeScheduleOptions(
-      model,
-      {.mode = mode, .strategy = strategy, .gathered_slots = kSlots, .gradient_slots = kSlots});
+  const layout::ScheduleOptions schedule =
+      layout::MakeScheduleOptions(model, {.mode = mode,
+                                          .layer_modes = std::move(layer_modes),
+                                          .strategy = strategy,
+                                          .gathered_slots = kSlots,
+                                          .gradient_slots = kSlots});
   sharding.set_schedule_hash(crypto::HexSha256(*layout::CanonicalScheduleText(schedule)));
 }
 
@@ -239,6 +267,7 @@ v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
   for (const std::string& pattern : options.frozen) {
     plan.mutable_spec()->mutable_model()->mutable_adaptation()->add_frozen(pattern);
   }
+  if (options.choose_model) options.choose_model(*plan.mutable_spec()->mutable_model());
   plan.mutable_spec()->mutable_model()->set_init_seed(7);
   plan.mutable_spec()->mutable_privacy()->set_seed(options.seed);
   plan.mutable_spec()->mutable_train()->mutable_learning_rate()->set_peak(1e-3);
@@ -257,10 +286,32 @@ v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
   dataset.set_max_records(options.records);
   dataset.set_vocabulary_size(options.vocabulary_size);
   dataset.set_max_length(options.max_length);
+  dataset.set_classes(options.classes);
   FillTraining(options, &plan);
   FillSharding(options, &plan);
   if (options.adjust) options.adjust(plan);
   return plan;
+}
+
+absl::StatusOr<int64_t> TensorPeakOf(const v1::JobPlan& plan, int64_t end_step) {
+  memory::CountTensors();
+  const int64_t before = memory::TensorLiveBytes();
+  memory::ResetTensorPeak();
+  at::set_num_threads(plan.sharding().threads_per_rank());
+  comm::SoloCommunicator communicator;
+  grant::GrantGate gate({.attempt = 1, .end_step = end_step, .clock = &RealClock::Get()});
+  RETURN_IF_ERROR(gate.Extend({.first_step = 0, .end_step = end_step, .attempt = 1}));
+  RecordingObserver observer;
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Training> training,
+      Training::Create({.plan = plan, .job = "job-1", .attempt = 1, .end_step = end_step},
+                       Training::SecretOf(plan, ""),
+                       {.communicator = communicator,
+                        .gate = gate,
+                        .observer = observer,
+                        .clock = RealClock::Get()}));
+  RETURN_IF_ERROR(training->Run().status());
+  return memory::TensorPeakBytes() - before;
 }
 
 RunResult Train(const std::string& directory, const RunOptions& options) {
@@ -282,7 +333,9 @@ RunResult Train(const std::string& directory, const RunOptions& options) {
   result.batch_sizes = ReadNumbers(absl::StrCat(directory, "/batch_sizes.txt"));
   result.clip_norms = ReadNumbers(absl::StrCat(directory, "/clip_norms.txt"));
   result.evaluations = ReadNumbers(absl::StrCat(directory, "/evaluations.txt"));
-  result.peak_bytes = static_cast<int64_t>(ReadNumbers(absl::StrCat(directory, "/peak.txt"))[0]);
+  const std::vector<double> peaks = ReadNumbers(absl::StrCat(directory, "/peaks.txt"));
+  result.tensor_peak_bytes = static_cast<int64_t>(peaks[0]);
+  result.resident_peak_bytes = static_cast<int64_t>(peaks[1]);
   return result;
 }
 

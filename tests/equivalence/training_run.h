@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "common/layout/gradient_mode.h"
+#include "common/layout/model_description.h"
 #include "proto/sotto/v1/plan.pb.h"
 
 namespace sotto::equivalence {
@@ -37,6 +40,10 @@ struct RunOptions {
   int32_t max_length = 12;   // of the model and the records, divisible by 3
   bool score_tokens = true;  // false: no token counts in any loss
   uint64_t seed = 99;
+  std::function<void(v1::ModelSpec&)> choose_model;  // in place of, or added to, the GPT-2
+  int32_t classes = 0;                               // above 0: records have labels
+  // A mode for each layer, as `auto` chooses; `mode` is then the job's.
+  std::function<layout::LayerModes(const layout::ModelDescription&)> layer_modes;
   std::function<void(v1::JobPlan&)> adjust;  // last: what the options above do not say
 };
 
@@ -52,8 +59,14 @@ struct RunResult {
   std::vector<double> clip_norms;   // C of each step
   std::vector<double> batch_sizes;  // examples of each step's batch
   std::vector<double> evaluations;  // none without an evaluation file
-  int64_t peak_bytes = 0;           // resident, of the rank that needed most
+  // Of the rank that needed most.
+  int64_t tensor_peak_bytes = 0;    // worker/memory's high-water mark
+  int64_t resident_peak_bytes = 0;  // of the process
 };
+
+// Trains the plan of one rank in this process, from step 0 to `end_step`, and returns the most that
+// its tensors occupied.
+absl::StatusOr<int64_t> TensorPeakOf(const v1::JobPlan& plan, int64_t end_step);
 
 // Trains in `options.world_size` processes (RankTestMain must be main).
 RunResult Train(const std::string& directory, const RunOptions& options);

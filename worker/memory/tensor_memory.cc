@@ -2,11 +2,11 @@
 
 #include <atomic>
 #include <cstddef>
-#include <memory>
-#include <utility>
+#include <cstring>
 
 #include "c10/core/Allocator.h"
 #include "c10/core/CPUAllocator.h"
+#include "c10/core/alignment.h"
 
 namespace sotto::memory {
 namespace {
@@ -24,41 +24,42 @@ void Add(int64_t bytes) {
   }
 }
 
-// What a counted tensor's memory is freed with.
-struct Counted {
-  c10::DataPtr memory;
-  int64_t bytes;
-
-  static void Delete(void* counted) {
-    const std::unique_ptr<Counted> owner(static_cast<Counted*>(counted));
-    live_bytes.fetch_sub(owner->bytes, std::memory_order_relaxed);
-  }
-};
+// In front of a tensor's memory: how many bytes it asked for. As long as the alignment of
+// LibTorch's memory, which the tensor then has too.
+constexpr size_t kHeaderBytes = c10::gAlignment;
 
 class CountingAllocator final : public c10::Allocator {
  public:
-  // `inner` outlives the process's tensors.
-  explicit CountingAllocator(c10::Allocator& inner) : inner_(inner) {}
+  // `inner` outlives the process's tensors and frees what it is given back by address alone.
+  explicit CountingAllocator(c10::Allocator& inner) { inner_ = &inner; }
 
   c10::DataPtr allocate(size_t bytes) override {
-    c10::DataPtr memory = inner_.allocate(bytes);
-    if (memory.get() == nullptr) return memory;  // Of no element.
-    auto counted = std::make_unique<Counted>(std::move(memory), static_cast<int64_t>(bytes));
-    Add(counted->bytes);
-    void* const data = counted->memory.get();
-    const c10::Device device = counted->memory.device();
-    return {data, counted.release(), &Counted::Delete, device};
+    const c10::Device device(c10::DeviceType::CPU);
+    if (bytes == 0) return {nullptr, nullptr, &Free, device};
+    auto* const header = static_cast<char*>(inner_->raw_allocate(bytes + kHeaderBytes));
+    std::memcpy(header, &bytes, sizeof(bytes));
+    Add(static_cast<int64_t>(bytes));
+    void* const data = header + kHeaderBytes;
+    return {data, data, &Free, device};
   }
 
-  // None: the context is not the data.
-  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  c10::DeleterFnPtr raw_deleter() const override { return &Free; }
 
   void copy_data(void* destination, const void* source, size_t bytes) const override {
-    inner_.copy_data(destination, source, bytes);
+    inner_->copy_data(destination, source, bytes);
   }
 
  private:
-  c10::Allocator& inner_;
+  static void Free(void* data) {
+    if (data == nullptr) return;
+    char* const header = static_cast<char*>(data) - kHeaderBytes;
+    size_t bytes = 0;
+    std::memcpy(&bytes, header, sizeof(bytes));
+    live_bytes.fetch_sub(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+    inner_->raw_deallocate(header);
+  }
+
+  static inline c10::Allocator* inner_ = nullptr;
 };
 
 }  // namespace

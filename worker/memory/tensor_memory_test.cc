@@ -8,6 +8,7 @@
 #include "ATen/ops/empty.h"
 #include "ATen/ops/mm.h"
 #include "ATen/ops/ones.h"
+#include "c10/core/CPUAllocator.h"
 #include "gtest/gtest.h"
 
 namespace sotto::memory {
@@ -69,6 +70,14 @@ TEST_F(TensorMemoryTest, AResizedTensorIsCountedOnce) {
   at::Tensor tensor = at::empty({10});
   tensor.resize_({1000});
   EXPECT_EQ(Live(), 4000);
+}
+
+TEST_F(TensorMemoryTest, MemoryWithoutATensorIsCountedToo) {
+  c10::Allocator& allocator = *c10::GetCPUAllocator();
+  void* const memory = allocator.raw_allocate(4096);
+  EXPECT_EQ(Live(), 4096);
+  allocator.raw_deallocate(memory);
+  EXPECT_EQ(Live(), 0);
 }
 
 TEST_F(TensorMemoryTest, ThreadsAddUp) {

@@ -1,0 +1,92 @@
+#include "common/layout/layer_memory.h"
+
+#include <algorithm>
+
+namespace sotto::layout {
+namespace {
+
+// Rows of a slab start on a cache line (worker/dp/held_gradients).
+constexpr int64_t kSlabAlignment = 16;
+// Rows of the tile in which a tied embedding's cross term is formed (worker/nn/tied_embedding).
+constexpr int64_t kCrossTile = 128;
+
+}  // namespace
+
+LayerMemory::LayerMemory(const UnitDescription& unit, int layer, const Shape& shape)
+    : unit_(unit), layer_(unit.layers[layer]), shape_(shape) {
+  const std::vector<int>& parameters = layer_.parameters;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!unit.parameters[parameters[i]].trainable) continue;
+    is_trainable_ = true;
+    (i == 0 ? trains_weight_ : trains_bias_) = true;
+  }
+}
+
+bool LayerMemory::is_lookup() const {
+  return layer_.kind == LayerKind::kEmbedding || layer_.kind == LayerKind::kPositions;
+}
+
+bool LayerMemory::IsNorm() const {
+  return layer_.kind == LayerKind::kLayerNorm || layer_.kind == LayerKind::kRmsNorm ||
+         layer_.kind == LayerKind::kGroupNorm;
+}
+
+double LayerMemory::Rows() const {
+  return static_cast<double>(shape_.examples) * layer_.Rows(shape_.tokens);
+}
+
+double LayerMemory::Output() const { return Rows() * static_cast<double>(layer_.outputs); }
+
+bool LayerMemory::keeps_input() const {
+  if (layer_.kind == LayerKind::kLinear) return trains_weight_;
+  return IsNorm() || layer_.kind == LayerKind::kConv2d;
+}
+
+// Mean and reciprocal deviation, or the latter alone.
+double LayerMemory::Statistics() const {
+  if (!IsNorm()) return 0;
+  return (layer_.kind == LayerKind::kRmsNorm ? 1 : 2) * Rows();
+}
+
+double LayerMemory::InputGrad() const {
+  if (is_lookup() || layer_.kind == LayerKind::kTiedEmbedding) return 0;
+  return Rows() * static_cast<double>(layer_.inputs);
+}
+
+double LayerMemory::NormScratch() const {
+  if (layer_.kind == LayerKind::kTiedEmbedding) {
+    const int64_t tile = std::min(kCrossTile, shape_.tokens) * shape_.tokens;
+    return static_cast<double>(std::min<int64_t>(shape_.threads, shape_.examples) * tile);
+  }
+  return IsNorm() ? WeightGradScratch(/*scaled=*/false) : 0;
+}
+
+double LayerMemory::HoldScratch() const { return IsNorm() ? NormScratch() : 0; }
+
+double LayerMemory::WeightGradScratch(bool scaled, double examples) const {
+  const double share = examples < 0 ? 1 : examples / static_cast<double>(shape_.examples);
+  if (IsNorm()) {  // One row per example, of gain and bias.
+    return static_cast<double>(shape_.examples * layer_.outputs) *
+           (layer_.kind == LayerKind::kRmsNorm ? 1 : 2);
+  }
+  if (is_lookup()) return 0;
+  const double factors = trains_bias_ ? Rows() : 0;  // One per row.
+  if (!trains_weight_ || !scaled) return factors;
+  // The narrower of input and output gradients, each row times its example's coefficient.
+  const auto narrower = static_cast<double>(std::min(layer_.inputs, layer_.outputs));
+  return share * std::max(factors, Rows() * narrower);
+}
+
+double LayerMemory::Slab() const {
+  if (!has_slab()) return 0;
+  double elements = 0;
+  for (int parameter : layer_.parameters) {
+    const ParameterDescription& description = unit_.parameters[parameter];
+    if (!description.trainable) continue;
+    elements += static_cast<double>((description.num_elements() + kSlabAlignment - 1) /
+                                    kSlabAlignment * kSlabAlignment);
+  }
+  return static_cast<double>(shape_.examples) * elements;
+}
+
+}  // namespace sotto::layout
