@@ -1,5 +1,6 @@
 #include "worker/control_observer.h"
 
+#include "worker/memory/tensor_memory.h"
 #include "worker/resident_memory.h"
 
 namespace sotto {
@@ -7,7 +8,8 @@ namespace sotto {
 void ControlObserver::OnProgress(int64_t started_steps, double seconds_per_step) {
   client_.SetProgress({.started_steps = started_steps,
                        .seconds_per_step = seconds_per_step,
-                       .peak_bytes = PeakResidentBytes()});
+                       .peak_bytes = PeakResidentBytes(),
+                       .tensor_peak_bytes = memory::TensorPeakBytes()});
 }
 
 void ControlObserver::OnStep(const dp::NoisedMetrics& metrics, double learning_rate,
@@ -15,7 +17,9 @@ void ControlObserver::OnStep(const dp::NoisedMetrics& metrics, double learning_r
   if (!reports_) return;
   client_.Report(metrics, {.learning_rate = learning_rate,
                            .smoothed_mean_loss = smoothed_loss_.Add(metrics.noised_mean_loss()),
-                           .steps_per_second = seconds_per_step > 0 ? 1 / seconds_per_step : 0});
+                           .steps_per_second = seconds_per_step > 0 ? 1 / seconds_per_step : 0,
+                           .tensor_peak_bytes = memory::TensorPeakBytes(),
+                           .resident_peak_bytes = PeakResidentBytes()});
 }
 
 void ControlObserver::OnEvaluation(int64_t step, double evaluation_loss) {

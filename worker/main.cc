@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "common/base/log.h"
+#include "worker/memory/tensor_memory.h"
 #include "worker/worker.h"
 
 int main(int argc, char** argv) {
@@ -23,6 +24,7 @@ int main(int argc, char** argv) {
       ->required();
   CLI11_PARSE(app, argc, argv);
 
+  sotto::memory::CountTensors();
   signal(SIGPIPE, SIG_IGN);
   sotto::SetLogFields(
       {{"process", "worker"}, {"job", options.job}, {"rank", absl::StrCat(options.rank)}});

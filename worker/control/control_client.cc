@@ -9,12 +9,14 @@
 namespace sotto::control {
 namespace {
 
-v1::RawStepReport MakeRawReport(const dp::RawMetrics& raw) {
+v1::RawStepReport MakeRawReport(const dp::RawMetrics& raw, const ReportContext& context) {
   v1::RawStepReport report;
   report.set_mean_loss(raw.mean_loss);
   report.set_clip_fraction(raw.clip_fraction);
   report.set_sampled_batch_size(raw.sampled_batch_size);
   report.set_gradient_norm(raw.gradient_norm);
+  report.mutable_memory()->set_tensor_peak_bytes(context.tensor_peak_bytes);
+  report.mutable_memory()->set_resident_peak_bytes(context.resident_peak_bytes);
   return report;
 }
 
@@ -57,7 +59,7 @@ void ControlClient::Report(const dp::NoisedMetrics& metrics, const ReportContext
   report.set_clip_fraction_standard_error(metrics.clip_fraction_standard_error());
   report.set_steps_per_second(context.steps_per_second);
   if (context.evaluation_loss.has_value()) report.set_evaluation_loss(*context.evaluation_loss);
-  if (metrics.raw().has_value()) *report.mutable_raw() = MakeRawReport(*metrics.raw());
+  if (metrics.raw().has_value()) *report.mutable_raw() = MakeRawReport(*metrics.raw(), context);
   session_->Add(std::move(message));
 }
 

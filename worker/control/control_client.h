@@ -31,12 +31,15 @@ namespace sotto::control {
 
 inline constexpr int kProtocolVersion = 1;
 
-// What goes with a step's metrics; public.
+// What goes with a step's metrics; public, but for the peaks, in which the drawn lengths show: they
+// are sent only beside raw values.
 struct ReportContext {
   double learning_rate = 0;
   double smoothed_mean_loss = 0;  // of the noised losses so far
   double steps_per_second = 0;    // 0: unknown
   std::optional<double> evaluation_loss;
+  int64_t tensor_peak_bytes = 0;
+  int64_t resident_peak_bytes = 0;
 };
 
 class Session;
@@ -45,7 +48,8 @@ class Session;
 struct Progress {
   int64_t started_steps = 0;
   double seconds_per_step = 0;
-  int64_t peak_bytes = 0;
+  int64_t peak_bytes = 0;         // resident
+  int64_t tensor_peak_bytes = 0;  // worker/memory's high-water mark
 };
 
 // Thread-safe.

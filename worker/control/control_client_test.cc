@@ -307,11 +307,13 @@ TEST_F(ControlClientTest, WithoutACoordinatorFinishEndsAtItsDeadline) {
 
 TEST_F(ControlClientTest, HeartbeatsCarryTheProgress) {
   StartClient();
-  client_->SetProgress({.started_steps = 9, .seconds_per_step = 0.5, .peak_bytes = 123});
+  client_->SetProgress(
+      {.started_steps = 9, .seconds_per_step = 0.5, .peak_bytes = 123, .tensor_peak_bytes = 45});
   ASSERT_OK(client_->AwaitWelcome(kLong));
   const v1::Heartbeat heartbeat = coordinator_.AwaitHeartbeat();
   EXPECT_EQ(heartbeat.started_steps(), 9);
   EXPECT_EQ(heartbeat.peak_bytes(), 123);
+  EXPECT_EQ(heartbeat.tensor_peak_bytes(), 45);
 }
 
 }  // namespace

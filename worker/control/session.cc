@@ -253,6 +253,7 @@ v1::WorkerMessage Session::MakeHeartbeat() const {
   heartbeat.set_started_steps(progress_.started_steps);
   heartbeat.set_seconds_per_step(progress_.seconds_per_step);
   heartbeat.set_peak_bytes(progress_.peak_bytes);
+  heartbeat.set_tensor_peak_bytes(progress_.tensor_peak_bytes);
   return message;
 }
 
