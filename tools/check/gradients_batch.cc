@@ -46,6 +46,22 @@ absl::StatusOr<const SafetensorsEntry*> FindMatrix(const SafetensorsReader& file
   return entry;
 }
 
+absl::Status ReadMask(const SafetensorsReader& file, const std::string& path, PublicBatch& batch) {
+  ASSIGN_OR_RETURN(const SafetensorsEntry* mask,
+                   FindMatrix(file, path, "loss_mask", {"U8", "BOOL"}));
+  if (mask->shape[0] != batch.examples || mask->shape[1] != batch.tokens - 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": loss_mask must have the shape [", batch.examples, ", ", batch.tokens - 1,
+        "] (one column fewer than tokens), but has [", absl::StrJoin(mask->shape, ", "), "]"));
+  }
+  const absl::Span<const uint8_t> bytes = file.Bytes(*mask);
+  std::copy(bytes.begin(), bytes.end(), batch.scored.begin());
+  if (std::none_of(bytes.begin(), bytes.end(), [](uint8_t m) { return m > 1; })) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(path, ": loss_mask must hold 0 and 1 only"));
+}
+
 }  // namespace
 
 models::MicroBatch PublicBatch::Slice(int64_t begin, int64_t count) const {
@@ -65,26 +81,19 @@ models::MicroBatch PublicBatch::Slice(int64_t begin, int64_t count) const {
   return batch;
 }
 
-absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path) {
+absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path, bool needs_loss_mask) {
   if (IsPreparedDataset(path)) {
     return absl::InvalidArgumentError(
         absl::StrCat(path,
                      " is a prepared dataset, whose records may be private: this command "
-                     "writes losses and gradients of single examples and takes only batches "
-                     "made for it (safetensors with tokens and loss_mask)"));
+                     "writes what single examples give and takes only batches made for it "
+                     "(safetensors with tokens and loss_mask)"));
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsReader> file, SafetensorsReader::Open(path));
   ASSIGN_OR_RETURN(const SafetensorsEntry* tokens, FindMatrix(*file, path, "tokens", {"I64"}));
-  ASSIGN_OR_RETURN(const SafetensorsEntry* mask,
-                   FindMatrix(*file, path, "loss_mask", {"U8", "BOOL"}));
   PublicBatch batch{.examples = tokens->shape[0], .tokens = tokens->shape[1]};
   if (batch.tokens < 1) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": tokens must have at least one column"));
-  }
-  if (mask->shape[0] != batch.examples || mask->shape[1] != batch.tokens - 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": loss_mask must have the shape [", batch.examples, ", ", batch.tokens - 1,
-        "] (one column fewer than tokens), but has [", absl::StrJoin(mask->shape, ", "), "]"));
   }
   for (const SafetensorsEntry& entry : file->header().entries) {
     if (entry.name == "tokens" || entry.name == "loss_mask") continue;
@@ -92,13 +101,11 @@ absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path) {
         absl::StrCat(path, ": tensor ", entry.name, " is neither tokens nor loss_mask"));
   }
   batch.ids.resize(tokens->num_elements());
-  batch.scored.resize(mask->num_elements());
-  const absl::Span<const uint8_t> token_bytes = file->Bytes(*tokens);
-  if (!batch.ids.empty()) std::memcpy(batch.ids.data(), token_bytes.data(), token_bytes.size());
-  const absl::Span<const uint8_t> mask_bytes = file->Bytes(*mask);
-  std::copy(mask_bytes.begin(), mask_bytes.end(), batch.scored.begin());
-  if (std::any_of(batch.scored.begin(), batch.scored.end(), [](uint8_t m) { return m > 1; })) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": loss_mask must hold 0 and 1 only"));
+  const absl::Span<const uint8_t> bytes = file->Bytes(*tokens);
+  if (!batch.ids.empty()) std::memcpy(batch.ids.data(), bytes.data(), bytes.size());
+  batch.scored.resize(batch.examples * (batch.tokens - 1));
+  if (needs_loss_mask || file->Find("loss_mask") != nullptr) {
+    RETURN_IF_ERROR(ReadMask(*file, path, batch));
   }
   return batch;
 }

@@ -1,4 +1,4 @@
-// The batch file of `sotto-check gradients`.
+// The batch file of `sotto-check gradients` and `sotto-check logits`.
 #ifndef SOTTO_TOOLS_CHECK_GRADIENTS_BATCH_H_
 #define SOTTO_TOOLS_CHECK_GRADIENTS_BATCH_H_
 
@@ -23,10 +23,11 @@ struct PublicBatch {
 };
 
 // A safetensors file with `tokens` (int64 [B, T], T >= 1) and `loss_mask` (uint8 or bool
-// [B, T - 1]). INVALID_ARGUMENT, naming file, tensor and rule: anything else, and a prepared
+// [B, T - 1], which may be missing where it is not needed: then nothing is scored).
+// INVALID_ARGUMENT, naming file, tensor and rule: anything else, and a prepared
 // dataset of this program's own format: its records may be private, and what the command writes
 // tells of single examples. NOT_FOUND: no such file.
-absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path);
+absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path, bool needs_loss_mask = true);
 
 // INVALID_ARGUMENT: a token outside of the vocabulary.
 absl::Status CheckTokens(const PublicBatch& batch, int64_t vocabulary_size);

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "tools/check/command.h"
 #include "tools/check/gradients_command.h"
+#include "tools/check/logits_command.h"
 #include "tools/check/modes_command.h"
 #include "tools/check/profile_command.h"
 #include "tools/check/rank_gang.h"
@@ -26,6 +27,7 @@ int RunProgram(int argc, char** argv) {
       AddModesCommand(app),
       AddProfileCommand(app),
       AddGradientsCommand(app),
+      AddLogitsCommand(app),
       AddWorldCommand(app),
   };
   try {

@@ -1,8 +1,11 @@
 #include "worker/infer/inference.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -91,6 +94,10 @@ class Inference {
     ASSIGN_OR_RETURN(const int64_t matrices,
                      ApplyProjections(edit.projections(), edit.scale() == 0 ? 1 : edit.scale(),
                                       model_->parameters()));
+    if (options_.may_replace_output && communicator_.rank() == 0) {
+      std::error_code ignored;  // SaveModel says what is still there.
+      std::filesystem::remove_all(spec().output(), ignored);
+    }
     RETURN_IF_ERROR(SaveModel(*model_, communicator_, save, spec().output()));
     if (options_.report_progress != nullptr) options_.report_progress(matrices, matrices);
     return Outcome{.prompts = matrices};

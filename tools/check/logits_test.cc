@@ -1,0 +1,159 @@
+// `sotto-check logits` against the golden models, under every strategy, and the model written back.
+#include "tools/check/logits_check.h"
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status_matchers.h"
+#include "common/checkpoint/safetensors_reader.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace sotto::check {
+namespace {
+
+using checkpoint::SafetensorsEntry;
+using checkpoint::SafetensorsReader;
+using ::testing::HasSubstr;
+
+constexpr char kModels[] = "tests/golden/models/";
+constexpr const char* kNames[] = {"gpt2_tied", "llama_gqa"};
+constexpr double kTolerance = 1e-5;
+
+struct Ranks {
+  const char* strategy;
+  int world_size;
+};
+constexpr Ranks kRanks[] = {{"FULL_SHARD", 1},    {"FULL_SHARD", 2}, {"FULL_SHARD", 4},
+                            {"SHARD_GRAD_OP", 2}, {"NO_SHARD", 2},   {"HYBRID_SHARD", 4}};
+
+template <typename T>
+std::vector<T> Read(const std::string& path, const char* dtype) {
+  const auto file = *SafetensorsReader::Open(path);
+  const SafetensorsEntry& entry = *file->Find("logits");
+  EXPECT_EQ(entry.dtype, dtype);
+  std::vector<T> values(entry.num_elements());
+  std::memcpy(values.data(), file->Bytes(entry).data(), values.size() * sizeof(T));
+  return values;
+}
+
+class LogitsTest : public testing::Test {
+ protected:
+  LogitsTest() : folder_(*MakeTempDir(testing::TempDir() + "/logits-")) {}
+  ~LogitsTest() override { std::filesystem::remove_all(folder_); }
+
+  LogitsOptions OptionsFor(const std::string& model) const {
+    return {.model = kModels + model,
+            .batch = kModels + model + "/batch.safetensors",
+            .out = folder_ + "/out.safetensors"};
+  }
+
+  // Names, dtypes, shapes and bytes of both directories' tensors; and their configuration.
+  static void ExpectSameModel(const std::string& a, const std::string& b) {
+    EXPECT_EQ(*ReadFile(a + "/config.json"), *ReadFile(b + "/config.json"));
+    ASSERT_OK_AND_ASSIGN(const auto first, SafetensorsReader::Open(a + "/model.safetensors"));
+    ASSERT_OK_AND_ASSIGN(const auto second, SafetensorsReader::Open(b + "/model.safetensors"));
+    EXPECT_EQ(first->header().entries.size(), second->header().entries.size());
+    for (const SafetensorsEntry& entry : first->header().entries) {
+      const SafetensorsEntry* found = second->Find(entry.name);
+      ASSERT_NE(found, nullptr) << entry.name;
+      EXPECT_EQ(found->dtype, entry.dtype) << entry.name;
+      EXPECT_EQ(found->shape, entry.shape) << entry.name;
+      EXPECT_EQ(second->Bytes(*found), first->Bytes(entry)) << entry.name;
+    }
+  }
+
+  const std::string folder_;
+};
+
+TEST_F(LogitsTest, EveryStrategyReproducesTheGoldenModels) {
+  for (const char* model : kNames) {
+    const std::vector<double> expected =
+        Read<double>(absl::StrCat(kModels, model, "/reference.safetensors"), "F64");
+    std::vector<float> unsharded;
+    for (const Ranks& ranks : kRanks) {
+      SCOPED_TRACE(absl::StrCat(model, " ", ranks.strategy, " ", ranks.world_size));
+      LogitsOptions options = OptionsFor(model);
+      options.strategy = ranks.strategy;
+      options.world_size = ranks.world_size;
+      ASSERT_OK(WriteLogits(options));
+      const std::vector<float> logits = Read<float>(options.out, "F32");
+      ASSERT_EQ(logits.size(), expected.size());
+      for (size_t i = 0; i < logits.size(); ++i) {
+        ASSERT_NEAR(logits[i], expected[i], kTolerance) << i;
+      }
+      if (unsharded.empty()) unsharded = logits;
+      EXPECT_EQ(logits, unsharded);  // Bit for bit.
+    }
+  }
+}
+
+TEST_F(LogitsTest, WritesTheModelBackBitForBit) {
+  for (const char* model : kNames) {
+    for (const Ranks& ranks : kRanks) {
+      SCOPED_TRACE(absl::StrCat(model, " ", ranks.strategy, " ", ranks.world_size));
+      LogitsOptions options = OptionsFor(model);
+      options.strategy = ranks.strategy;
+      options.world_size = ranks.world_size;
+      options.save_model = absl::StrCat(folder_, "/", model, "-", ranks.strategy, ranks.world_size);
+      ASSERT_OK(WriteLogits(options));
+      ExpectSameModel(options.model, options.save_model);
+      // What was written is a model like the one that was read.
+      options.model = std::exchange(options.save_model, "");
+      EXPECT_OK(WriteLogits(options));
+    }
+  }
+}
+
+TEST_F(LogitsTest, FoldersThatHoldSomethingAreLeftAlone) {
+  LogitsOptions options = OptionsFor("gpt2_tied");
+  options.save_model = folder_ + "/taken";
+  std::filesystem::create_directory(options.save_model);
+  ASSERT_OK(AtomicWriteFile(options.save_model + "/notes", "mine"));
+  for (const int world_size : {1, 2}) {
+    options.world_size = world_size;
+    EXPECT_THAT(WriteLogits(options),
+                StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("taken")));
+    EXPECT_EQ(*ReadFile(options.save_model + "/notes"), "mine");
+    EXPECT_FALSE(std::filesystem::exists(options.out));
+  }
+}
+
+TEST_F(LogitsTest, BadOptionsAreRefusedByName) {
+  struct Case {
+    const char* name;
+    void (*change)(LogitsOptions&);
+  };
+  const Case cases[] = {
+      {"--world_size", [](LogitsOptions& o) { o.world_size = 0; }},
+      {"--world_size", [](LogitsOptions& o) { o.world_size = 65; }},
+      {"--strategy", [](LogitsOptions& o) { o.strategy = "ZERO"; }},
+      {"--shard_group_size",
+       [](LogitsOptions& o) {
+         o.strategy = "HYBRID_SHARD";
+         o.world_size = 4;
+         o.shard_group_size = 3;
+       }},
+      {"none.safetensors", [](LogitsOptions& o) { o.batch = "none.safetensors"; }},
+      {"tokens", [](LogitsOptions& o) { o.batch = o.model + "/reference.safetensors"; }},
+      {"nowhere", [](LogitsOptions& o) { o.model = "nowhere"; }},
+  };
+  for (const Case& c : cases) {
+    LogitsOptions options = OptionsFor("llama_gqa");
+    c.change(options);
+    const absl::Status status = WriteLogits(options);
+    EXPECT_FALSE(status.ok());
+    EXPECT_THAT(std::string(status.message()), HasSubstr(c.name));
+    EXPECT_FALSE(std::filesystem::exists(options.out));
+  }
+}
+
+}  // namespace
+}  // namespace sotto::check
