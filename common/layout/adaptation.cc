@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/layout/name_pattern.h"
 
 namespace sotto::layout {
 namespace {
@@ -22,21 +23,9 @@ bool IsAttention(absl::string_view layer) {
   return false;
 }
 
-// Whether `text` is `pattern` with any text in place of each *.
-bool Matches(absl::string_view pattern, absl::string_view text) {
-  const size_t star = pattern.find('*');
-  if (star == absl::string_view::npos) return pattern == text;
-  if (text.substr(0, star) != pattern.substr(0, star)) return false;
-  const absl::string_view rest = pattern.substr(star + 1);
-  for (size_t begin = star; begin <= text.size(); ++begin) {
-    if (Matches(rest, text.substr(begin))) return true;
-  }
-  return false;
-}
-
 bool IsNamed(absl::string_view pattern, absl::string_view parameter) {
   for (absl::string_view prefix : kPrefixes) {
-    if (Matches(pattern, absl::StrCat(prefix, parameter))) return true;
+    if (MatchesPattern(pattern, absl::StrCat(prefix, parameter))) return true;
   }
   return false;
 }

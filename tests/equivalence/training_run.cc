@@ -69,7 +69,9 @@ absl::StatusOr<std::string> Gathered(Training& training) {
   for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
     const int slot = unit == 0 ? layout::kRootSlot : 1;
     RETURN_IF_ERROR(parameters.Gather(unit, slot));
-    for (const at::Tensor& view : parameters.ParameterViews(unit, slot)) {
+    for (const layout::ParameterLayout& place : parameters.layout().unit(unit).parameters) {
+      const at::Tensor view =
+          parameters.WholeUnit(unit, slot).narrow(0, place.offset, place.elements);
       bytes.append(static_cast<const char*>(view.data_ptr()), view.nbytes());
     }
   }
