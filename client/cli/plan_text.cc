@@ -178,6 +178,25 @@ void AddLayers(std::string& text, const v1::ShardingPlan& sharding) {
   }
 }
 
+// What few jobs ask for.
+void AddUnusual(std::string& text, const v1::JobPlan& plan) {
+  const v1::ShardingPlan& sharding = plan.sharding();
+  if (sharding.kept_gathered_size() > 0) {
+    AddFact(text, "kept gathered",
+            absl::StrJoin(sharding.kept_gathered(), ", ", [&](std::string* out, int unit) {
+              absl::StrAppend(out, sharding.units(unit).name());
+            }));
+  }
+  if (plan.train().checkpointed_blocks_size() > 0) {
+    AddFact(text, "computed again",
+            absl::StrFormat("activations of %d blocks, before each backward",
+                            plan.train().checkpointed_blocks_size()));
+  }
+  if (sharding.check_operations()) {
+    AddFact(text, "checks", "every operation: states, finite values, padding, other ranks");
+  }
+}
+
 void AddSharding(std::string& text, const v1::JobPlan& plan) {
   const v1::ShardingPlan& sharding = plan.sharding();
   text += "sharding\n";
@@ -193,8 +212,9 @@ void AddSharding(std::string& text, const v1::JobPlan& plan) {
           absl::StrFormat("%s: %s", sharding.mode_name(), ModeText(sharding.mode())));
   AddLayers(text, sharding);
   AddFact(text, "slots",
-          absl::StrFormat("%d gathered, %d gradient", sharding.gathered_slots(),
-                          sharding.gradient_slots()));
+          absl::StrFormat("%d gathered, %d ahead, %d gradient", sharding.gathered_slots(),
+                          sharding.prefetch_depth(), sharding.gradient_slots()));
+  AddUnusual(text, plan);
   AddFact(text, "collectives",
           absl::StrFormat("%d gathers and %d reduces a micro-batch, %s received",
                           sharding.gathers_per_micro_batch(), sharding.reduces_per_micro_batch(),
