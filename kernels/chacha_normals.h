@@ -2,11 +2,13 @@
 // rounds).
 //
 // The state's words 12 and 13 are a 64-bit block counter, words 14 and 15 a 64-bit stream number
-// (OpenSSL's EVP_chacha20 takes the same four words as its IV). Positions come in groups of 32 (128
-// bytes of fp32). Group g uses blocks 3g, 3g + 1 and 3g + 2 of stream 0: word w of each gives the
-// low and the high half of a 64-bit radius and a 32-bit angle, and Box-Muller makes positions 32 g
-// + 2 w and 32 g + 2 w + 1 of them. Where the high half is zero (2^-32), 64 further bits extend the
-// radius (stream 1, block 16 g + w): the tail reaches 13.3 sigma. Constant time but for those.
+// (OpenSSL's EVP_chacha20 takes the same four words as its IV). Positions come in groups of 512.
+// Group g uses blocks 48 g .. 48 g + 47 of stream 0, laid out so that vectors need no shuffles. Its
+// pair p = 128 i + 8 w + j (i < 2, w < 16, j < 8) has a 64-bit radius, word w of blocks 16 i + 2 j
+// (low) and 16 i + 2 j + 1 (high), and a 32-bit angle, word w of block 32 + 2 j + i; Box-Muller
+// makes positions 512 g + p and 512 g + 256 + p of them. Where the radius's high half is zero
+// (2^-32), 64 further bits extend it (stream 1, block 256 g + p): the tail reaches 13.3 sigma.
+// Constant time but for those.
 #ifndef SOTTO_KERNELS_CHACHA_NORMALS_H_
 #define SOTTO_KERNELS_CHACHA_NORMALS_H_
 
@@ -17,7 +19,7 @@
 
 namespace sotto::kernels {
 
-inline constexpr int64_t kNormalsPerGroup = 32;
+inline constexpr int64_t kNormalsPerGroup = 512;
 
 // 256 bits, little-endian words.
 struct ChaChaKey {
@@ -43,7 +45,7 @@ void AddNoise(const ChaChaKey& key, int64_t first_position, double stddev,
 // The power of two in (stddev 2^-21, stddev 2^-20]; stddev > 0.
 double NoiseGrid(double stddev);
 
-// The radius's uniform variable where its high half is zero: in (0, 2^-32). `pair` = 16 g + w.
+// The radius's uniform variable where its high half is zero: in (0, 2^-32). `pair` = 256 g + p.
 double TailUniform(const ChaChaKey& key, uint64_t pair, uint32_t low);
 
 }  // namespace sotto::kernels

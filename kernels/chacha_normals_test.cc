@@ -9,6 +9,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/cpu/normal_kernels.h"
 #include "kernels/reference/chacha_normals.h"
 
 namespace sotto::kernels {
@@ -81,11 +82,53 @@ TEST(NormalsTest, EqualTheReference) {
   }
 }
 
+// Of all groups of this key up to here, the first whose radius has a zero high half; found by
+// search.
+TEST(NormalsTest, TailsAreExtended) {
+  const ChaChaKey key = MakeKey(6);
+  const int64_t first = 512 * int64_t{18316014} + 223;
+  double normals[257];
+  FillNormals(key, first, absl::MakeSpan(normals));
+  for (int i : {0, 256}) {
+    EXPECT_NEAR(normals[i], reference::Normal(key, first + i), 1e-13);
+  }
+  // Beyond what 32 bits reach.
+  EXPECT_GT(std::hypot(normals[0], normals[256]), std::sqrt(2 * 32 * std::log(2.0)));
+}
+
+// Values of every size beside normals, the fastest kernels first.
+TEST(NormalsTest, InstructionSetsGiveTheSameBits) {
+  const ChaChaKey key = MakeKey(13);
+  std::vector<std::vector<uint32_t>> words;
+  std::vector<std::vector<double>> normals;
+  std::vector<std::vector<float>> noised;
+  for (const cpu::NormalKernel& kernel : cpu::NormalKernels()) {
+    SCOPED_TRACE(kernel.instruction_set);
+    auto& own_words = words.emplace_back(16 * cpu::kBlocksAtOnce);
+    kernel.blocks(key, /*stream=*/3, /*first_block=*/(uint64_t{1} << 32) - 5, own_words.data());
+    auto& own_normals = normals.emplace_back();
+    auto& own_noised = noised.emplace_back();
+    std::vector<double> group(kNormalsPerGroup);
+    for (uint64_t g : {uint64_t{0}, uint64_t{18316014}, uint64_t{1} << 40}) {
+      kernel.group(key, g, group.data());
+      own_normals.insert(own_normals.end(), group.begin(), group.end());
+    }
+    for (size_t i = 0; i < own_normals.size(); ++i) {
+      own_noised.push_back(std::ldexp(static_cast<float>(own_normals[i]), i % 91));
+    }
+    kernel.add_on_grid(own_normals.data(), 0.3, 0x1p-22, static_cast<int64_t>(own_noised.size()),
+                       own_noised.data());
+    EXPECT_EQ(own_words, words[0]);
+    EXPECT_EQ(own_normals, normals[0]);
+    EXPECT_EQ(own_noised, noised[0]);
+  }
+}
+
 TEST(NormalsTest, DependOnThePositionOnly) {
   const ChaChaKey key = MakeKey(7);
-  std::vector<double> whole(1000);
+  std::vector<double> whole(2000);
   FillNormals(key, 64, absl::MakeSpan(whole));
-  for (size_t begin : {1, 30, 32, 33, 255, 999}) {
+  for (size_t begin : {1, 30, 32, 33, 255, 447, 448, 449, 999, 1999}) {
     std::vector<double> part(whole.size() - begin);
     FillNormals(key, 64 + static_cast<int64_t>(begin), absl::MakeSpan(part));
     EXPECT_THAT(part, ::testing::ElementsAreArray(whole.begin() + begin, whole.end())) << begin;
@@ -124,9 +167,10 @@ TEST(NormalsTest, AreStandardNormal) {
 // Lag correlations of n = 2^20 draws: standard deviation 2^-10; 5 of them has a false alarm of
 // 6e-7.
 TEST(NormalsTest, NeighboursAreUncorrelated) {
-  std::vector<double> normals((1 << 20) + 48);
+  std::vector<double> normals((1 << 20) + 768);
   FillNormals(MakeKey(9), 0, absl::MakeSpan(normals));
-  for (int lag : {1, 2, 16, 32, 48}) {
+  // 256: sine and cosine of one angle.
+  for (int lag : {1, 2, 8, 32, 128, 256, 512, 768}) {
     double product = 0;
     double square_product =
         0;  // sine and cosine of one radius: squares show it if the radius were shared

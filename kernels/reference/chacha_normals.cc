@@ -41,20 +41,21 @@ std::array<uint32_t, 16> ChaChaBlock(const ChaChaKey& key, uint64_t stream, uint
 
 double Normal(const ChaChaKey& key, int64_t position) {
   const uint64_t group = static_cast<uint64_t>(position) / kNormalsPerGroup;
-  const int pair = static_cast<int>(position % kNormalsPerGroup) / 2;
-  const uint32_t low = ChaChaBlock(key, 0, 3 * group)[pair];
-  const uint32_t high = ChaChaBlock(key, 0, 3 * group + 1)[pair];
-  const uint32_t angle = ChaChaBlock(key, 0, 3 * group + 2)[pair];
-  long double u = (high + (low + 0.5L) * 0x1p-32L) * 0x1p-32L;
+  const uint64_t in_group = static_cast<uint64_t>(position) % kNormalsPerGroup;
+  const uint64_t pair = in_group % 256;
+  const uint64_t i = pair / 128, w = pair / 8 % 16, j = pair % 8;
+  const uint32_t low = ChaChaBlock(key, 0, 48 * group + 16 * i + 2 * j)[w];
+  const uint32_t high = ChaChaBlock(key, 0, 48 * group + 16 * i + 2 * j + 1)[w];
+  const uint32_t angle = ChaChaBlock(key, 0, 48 * group + 32 + 2 * j + i)[w];
+  long double u = (high * 0x1p32L + low) * 0x1p-64L;
   if (high == 0) {
-    const std::array<uint32_t, 16> tail = ChaChaBlock(key, 1, 16 * group + pair);
+    const std::array<uint32_t, 16> tail = ChaChaBlock(key, 1, 256 * group + pair);
     u = (low + (tail[0] + (tail[1] + 0.5L) * 0x1p-32L) * 0x1p-32L) * 0x1p-64L;
   }
   const long double radius = std::sqrt(-2 * std::log(u));
   // An eighth of a turn back: quadrants are centred on the axes.
-  const long double turn =
-      2 * std::numbers::pi_v<long double> * ((angle + 0.5L) * 0x1p-32L - 0.125L);
-  return static_cast<double>(position % 2 == 0 ? radius * std::cos(turn) : radius * std::sin(turn));
+  const long double turn = 2 * std::numbers::pi_v<long double> * (angle * 0x1p-32L - 0.125L);
+  return static_cast<double>(in_group < 256 ? radius * std::cos(turn) : radius * std::sin(turn));
 }
 
 }  // namespace sotto::kernels::reference

@@ -13,7 +13,7 @@ namespace sotto::dp {
 // their number.
 void AddNoiseToSlice(const crypto::Key& key, double stddev, const ShardSlice& slice);
 
-// Sum of squares of the used elements, in fp64.
+// Sum of squares of the used elements, in fp64; does not depend on the number of threads.
 double NormSqOfSlice(const ShardSlice& slice);
 
 }  // namespace sotto::dp
