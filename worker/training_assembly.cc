@@ -155,7 +155,7 @@ void Training::Assembly::BuildOptimizer() {
         .directory = options_.checkpoint_directory,
         .rank = parameters_->shard_rank(),
         .world_size = parameters_->grid().shards,
-        .keep = plan().train().checkpoint_keep(),
+        .retention = {plan().train().checkpoint_keep(), plan().train().checkpoint_keep_best()},
         .manifest = std::move(manifest)});
   }
 }
@@ -169,11 +169,13 @@ void Training::Assembly::BuildLoop() {
                                                            .clip_threshold = *clip_threshold_,
                                                            .optimizer = *optimizer_,
                                                            .learning_rate = *learning_rate_,
-                                                           .profile = &phase_profile_});
+                                                           .profile = &phase_profile_,
+                                                           .checkpointer = checkpointer_.get()});
   loop_ = std::make_unique<train::TrainLoop>(
       train::TrainLoop::Options{
           .end_step = options_.end_step,
           .checkpoint_every_steps = plan().train().checkpoint_every_steps(),
+          .evaluate_checkpoints = plan().train().checkpoint_keep_best() > 0,
           .evaluation_every_steps = plan().spec().train().evaluation_every_steps(),
           .init_seed = plan().spec().model().init_seed(),
           .hugging_face_directory = plan().spec().model().hugging_face_directory()},

@@ -22,6 +22,7 @@ absl::StatusOr<dp::NoisedMetrics> Step::Run(int64_t step) {
   ASSIGN_OR_RETURN(dp::NoisedRelease noised, Timed(Phase::kNoise, [&] {
                      return parts_.mechanism.Release(std::move(sum), grant);
                    }));
+  if (parts_.checkpointer != nullptr) parts_.checkpointer->AwaitRead();
   RETURN_IF_ERROR(Timed(Phase::kOptimizer, [&] {
     return parts_.optimizer.Step(noised.gradient, parts_.learning_rate.At(step), step);
   }));

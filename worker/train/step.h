@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "worker/checkpoint/checkpointer.h"
 #include "worker/comm/communicator.h"
 #include "worker/dp/clip_threshold.h"
 #include "worker/dp/mechanism.h"
@@ -23,7 +24,7 @@ namespace sotto::train {
 // Trainer thread only; collective.
 class Step {
  public:
-  // All borrowed; the profile may be null.
+  // All borrowed; the last two may be null.
   struct Parts {
     grant::GrantGate& gate;
     comm::Communicator& communicator;
@@ -34,6 +35,7 @@ class Step {
     optim::Optimizer& optimizer;
     const optim::LearningRateSchedule& learning_rate;
     PhaseProfile* profile = nullptr;
+    checkpoint::Checkpointer* checkpointer = nullptr;  // reads the shards that the step changes
   };
 
   explicit Step(const Parts& parts) : parts_(parts) {}

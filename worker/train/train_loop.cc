@@ -1,6 +1,7 @@
 #include "worker/train/train_loop.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -21,6 +22,12 @@ constexpr double kLatestWeight = 0.2;
 
 }  // namespace
 
+TrainLoop::TrainLoop(const Options& options, const Parts& parts)
+    : options_(options), parts_(parts) {
+  if (parts_.checkpointer == nullptr) return;
+  saver_.emplace(*parts_.checkpointer, parts_.parameters, parts_.observer);
+}
+
 absl::StatusOr<TrainLoop::Outcome> TrainLoop::Run() {
   RETURN_IF_ERROR(RestoreOrInitialize());
   if (completed_steps_ == 0) RETURN_IF_ERROR(Evaluate());
@@ -30,12 +37,16 @@ absl::StatusOr<TrainLoop::Outcome> TrainLoop::Run() {
       return StopEarly(*parts_.step.stop_cause());
     }
     RETURN_IF_ERROR(status);
-    if (IsDue(options_.checkpoint_every_steps)) RETURN_IF_ERROR(Save());
-    if (IsDue(options_.evaluation_every_steps) && completed_steps_ < options_.end_step)
+    if (completed_steps_ == options_.end_step) break;
+    const bool saves = IsDue(options_.checkpoint_every_steps);
+    if (saves) RETURN_IF_ERROR(Save());
+    if (IsDue(options_.evaluation_every_steps) || (saves && options_.evaluate_checkpoints)) {
       RETURN_IF_ERROR(Evaluate());
+    }
   }
   RETURN_IF_ERROR(Save());
   RETURN_IF_ERROR(Evaluate());
+  RETURN_IF_ERROR(FinishSave());
   return Outcome{.completed_steps = completed_steps_};
 }
 
@@ -74,7 +85,7 @@ absl::Status TrainLoop::RestoreOrInitialize() {
 absl::Status TrainLoop::RunStep() {
   const absl::Time begin = parts_.clock.Now();
   ASSIGN_OR_RETURN(const dp::NoisedMetrics metrics, parts_.step.Run(completed_steps_));
-  RETURN_IF_ERROR(CheckFinite());
+  RETURN_IF_ERROR(CheckFiniteAndAdvanceSave());
   const double seconds = absl::ToDoubleSeconds(parts_.clock.Now() - begin);
   seconds_per_step_ = seconds_per_step_ == 0
                           ? seconds
@@ -87,7 +98,7 @@ absl::Status TrainLoop::RunStep() {
 
 // From here on all examples' gradients would be NaN, and be left out: steps would be paid for that
 // train nothing. Parameters are released, so looking at them costs nothing.
-absl::Status TrainLoop::CheckFinite() {
+absl::Status TrainLoop::CheckFiniteAndAdvanceSave() {
   double norm_sq = 0;
   const int units = static_cast<int>(parts_.parameters.model().units.size());
   for (int unit = 0; unit < units; ++unit) {
@@ -96,8 +107,13 @@ absl::Status TrainLoop::CheckFinite() {
     norm_sq += kernels::SumOfSquares64(
         absl::MakeConstSpan(shard.const_data_ptr<float>(), static_cast<size_t>(shard.numel())));
   }
-  RETURN_IF_ERROR(parts_.parameters.communicator().AllReduceSum(absl::MakeSpan(&norm_sq, 1)));
-  if (std::isfinite(norm_sq)) return absl::OkStatus();
+  const Saver::Counts save = saver_.has_value() ? saver_->Progress() : Saver::Counts{};
+  std::array<double, 3> sums = {norm_sq, save.writing, save.failed};
+  RETURN_IF_ERROR(parts_.parameters.communicator().AllReduceSum(absl::MakeSpan(sums)));
+  if (saver_.has_value()) {
+    RETURN_IF_ERROR(saver_->Advance({.writing = sums[1], .failed = sums[2]}));
+  }
+  if (std::isfinite(sums[0])) return absl::OkStatus();
   return WithFailureReason(
       absl::OutOfRangeError(absl::StrCat(
           "step ", completed_steps_,
@@ -106,32 +122,30 @@ absl::Status TrainLoop::CheckFinite() {
 }
 
 absl::StatusOr<TrainLoop::Outcome> TrainLoop::StopEarly(StopCause cause) {
-  if (cause != StopCause::kAbort) RETURN_IF_ERROR(Save());
-  if (cause == StopCause::kFinish) RETURN_IF_ERROR(Evaluate());
+  if (cause != StopCause::kAbort) {
+    RETURN_IF_ERROR(Save());
+    if (cause == StopCause::kFinish) RETURN_IF_ERROR(Evaluate());
+    RETURN_IF_ERROR(FinishSave());
+  }
   return Outcome{.stopped = cause, .completed_steps = completed_steps_};
 }
 
-// Between the barriers only rank 0 works: nobody goes on before the checkpoint counts.
 absl::Status TrainLoop::Save() {
-  if (parts_.checkpointer == nullptr || saved_step_ == completed_steps_) return absl::OkStatus();
-  comm::Communicator& communicator = parts_.parameters.communicator();
-  if (parts_.parameters.replica() == 0) {  // The others hold the same.
-    RETURN_IF_ERROR(parts_.checkpointer->WriteShard(completed_steps_, State()));
-  }
-  RETURN_IF_ERROR(communicator.Barrier());
-  if (communicator.rank() == 0) {
-    ASSIGN_OR_RETURN(const std::string directory,
-                     parts_.checkpointer->Commit(completed_steps_, Numbers()));
-    parts_.observer.OnCheckpoint(completed_steps_, directory);
-  }
+  if (!saver_.has_value() || saved_step_ == completed_steps_) return absl::OkStatus();
   saved_step_ = completed_steps_;
-  return communicator.Barrier();
+  return saver_->Begin(completed_steps_, State(), Numbers());
+}
+
+// Nobody leaves before the checkpoint counts.
+absl::Status TrainLoop::FinishSave() {
+  return saver_.has_value() ? saver_->Finish() : absl::OkStatus();
 }
 
 absl::Status TrainLoop::Evaluate() {
   if (parts_.evaluator == nullptr) return absl::OkStatus();
   ASSIGN_OR_RETURN(const double loss, parts_.evaluator->MeanLoss());
   parts_.observer.OnEvaluation(completed_steps_, loss);
+  if (saver_.has_value() && saved_step_ == completed_steps_) saver_->SetEvaluationLoss(loss);
   return absl::OkStatus();
 }
 

@@ -16,6 +16,7 @@
 #include "worker/fsdp/sharded_parameters.h"
 #include "worker/optim/optimizer.h"
 #include "worker/train/evaluator.h"
+#include "worker/train/saver.h"
 #include "worker/train/step.h"
 #include "worker/train/train_observer.h"
 
@@ -27,6 +28,7 @@ class TrainLoop {
   struct Options {
     int64_t end_step = 0;                // exclusive
     int64_t checkpoint_every_steps = 0;  // 0: only at the end
+    bool evaluate_checkpoints = false;   // also whenever one is saved: best ones are kept
     int64_t evaluation_every_steps = 0;  // 0: only before the first and after the last step
     uint64_t init_seed = 0;
     std::string hugging_face_directory;  // initial weights; empty: of init_seed
@@ -50,7 +52,7 @@ class TrainLoop {
     int64_t completed_steps = 0;       // steps in the model
   };
 
-  TrainLoop(const Options& options, const Parts& parts) : options_(options), parts_(parts) {}
+  TrainLoop(const Options& options, const Parts& parts);
 
   // Errors end the attempt: those of the checkpointer (DATA_LOSS, FAILED_PRECONDITION from
   // Restore), the communicator and the step; OUT_OF_RANGE on all ranks when a step made a parameter
@@ -65,8 +67,9 @@ class TrainLoop {
   absl::Status Initialize();
   absl::Status RestoreOrInitialize();
   absl::Status RunStep();
-  absl::Status CheckFinite();
+  absl::Status CheckFiniteAndAdvanceSave();
   absl::Status Save();
+  absl::Status FinishSave();
   absl::Status Evaluate();
   absl::StatusOr<Outcome> StopEarly(StopCause cause);
   bool IsDue(int64_t every_steps) const {
@@ -77,6 +80,7 @@ class TrainLoop {
 
   const Options options_;
   const Parts parts_;
+  std::optional<Saver> saver_;  // none without a checkpointer
   int64_t first_step_ = 0;
   int64_t completed_steps_ = 0;
   int64_t saved_step_ = -1;
