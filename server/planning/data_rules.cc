@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/planning/image_models.h"
 #include "server/planning/model_facts.h"
 
 namespace sotto::planning {
@@ -51,6 +52,11 @@ void CheckDataset(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, Rule
     case v1::ModelSpec::kEncoder:
       CheckTokens(spec, dataset, rules);
       return CheckEncoderData(spec.model().encoder(), dataset, rules);
+    case v1::ModelSpec::kMlp:
+    case v1::ModelSpec::kCnn:
+    case v1::ModelSpec::kVit:
+    case v1::ModelSpec::kDit:
+      return CheckImageData(spec.model(), dataset, rules);
     default:
       return;
   }

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "server/planning/image_models.h"
 #include "server/planning/model_facts.h"
 #include "server/planning/value_checks.h"
 
@@ -50,6 +51,7 @@ void SetModel(v1::ModelSpec& model) {
     SOTTO_PLAIN_DEFAULT(encoder, layer_norm_epsilon, 1e-5);
     SOTTO_PLAIN_DEFAULT(encoder, init_stddev, 0.02);
   }
+  SetImageModelDefaults(model);
   if (model.adaptation().has_lora()) {
     SOTTO_DEFAULT(*model.mutable_adaptation()->mutable_lora(), alpha,
                   model.adaptation().lora().rank());
@@ -154,6 +156,27 @@ void SetTrain(v1::TrainSpec& train) {
   }
 }
 
+void SetRanks(v1::WorkersSpec& workers) {
+  if (workers.count() == 0) workers.set_count(1);
+  if (workers.strategy() == v1::STRATEGY_UNSPECIFIED) workers.set_strategy(v1::FULL_SHARD);
+  if (workers.strategy() == v1::HYBRID_SHARD && workers.shard_group_size() == 0) {
+    workers.set_shard_group_size(std::max(1, workers.count() / 2));
+  }
+}
+
+const char* InferenceName(const v1::InferenceSpec& inference) {
+  switch (inference.kind_case()) {
+    case v1::InferenceSpec::kGenerate:
+      return "generate";
+    case v1::InferenceSpec::kScore:
+      return "score";
+    case v1::InferenceSpec::kCapture:
+      return "capture";
+    default:
+      return "edit";
+  }
+}
+
 }  // namespace
 
 v1::JobSpec WithDefaults(const v1::JobSpec& spec, const v1::DatasetFacts& dataset) {
@@ -165,14 +188,31 @@ v1::JobSpec WithDefaults(const v1::JobSpec& spec, const v1::DatasetFacts& datase
   SetPrivacy(dataset, filled);
   SetTrain(*filled.mutable_train());
   v1::WorkersSpec& workers = *filled.mutable_workers();
-  if (workers.count() == 0) workers.set_count(1);
-  if (workers.strategy() == v1::STRATEGY_UNSPECIFIED) workers.set_strategy(v1::FULL_SHARD);
+  SetRanks(workers);
   SetSharding(*filled.mutable_train(), workers);
-  if (workers.strategy() == v1::HYBRID_SHARD && workers.shard_group_size() == 0) {
-    workers.set_shard_group_size(std::max(1, workers.count() / 2));
-  }
   if (filled.gradient().mode().empty()) filled.mutable_gradient()->set_mode("per_example");
   if (filled.checkpoint().keep() == 0) filled.mutable_checkpoint()->set_keep(3);
+  return filled;
+}
+
+v1::JobSpec WithInferenceDefaults(const v1::JobSpec& spec, int32_t max_new_tokens) {
+  v1::JobSpec filled = spec;
+  v1::InferenceSpec& inference = *filled.mutable_inference();
+  if (filled.name().empty()) filled.set_name(InferenceName(inference));
+  SetModel(*filled.mutable_model());
+  v1::WorkersSpec& workers = *filled.mutable_workers();
+  SetRanks(workers);
+  SOTTO_PLAIN_DEFAULT(workers, gathered_slots, 2);
+  if (inference.has_generate()) {
+    v1::GenerateSpec& generate = *inference.mutable_generate();
+    generate.set_max_new_tokens(max_new_tokens);
+    if (generate.temperature() > 0) SOTTO_PLAIN_DEFAULT(generate, top_p, 1);
+  }
+  if (inference.has_edit()) {
+    SOTTO_PLAIN_DEFAULT(*inference.mutable_edit(), scale, 1);
+  } else {
+    SOTTO_PLAIN_DEFAULT(inference, batch_size, 8);
+  }
   return filled;
 }
 

@@ -4,6 +4,7 @@
 
 #include "common/layout/gradient_mode.h"
 #include "server/accounting/adjacency.h"
+#include "server/planning/image_models.h"
 
 namespace sotto::planning {
 
@@ -11,12 +12,17 @@ absl::string_view FamilyOf(const v1::ModelSpec& model) {
   if (model.has_gpt2()) return "gpt2";
   if (model.has_llama()) return "llama";
   if (model.has_encoder()) return "encoder";
+  if (model.has_mlp()) return "mlp";
+  if (model.has_cnn()) return "cnn";
+  if (model.has_vit()) return "vit";
+  if (model.has_dit()) return "dit";
   return "";
 }
 
 int32_t MaxLengthOf(const v1::ModelSpec& model) {
   if (model.has_llama()) return model.llama().max_length();
   if (model.has_encoder()) return model.encoder().max_length();
+  if (IsImageModel(model)) return 1;
   return model.gpt2().max_length();
 }
 
@@ -27,7 +33,7 @@ int32_t VocabularyOf(const v1::ModelSpec& model) {
 }
 
 int32_t OutputsOf(const v1::ModelSpec& model) {
-  return model.has_encoder() ? model.encoder().classes() : VocabularyOf(model);
+  return model.has_encoder() || IsImageModel(model) ? ClassesOf(model) : VocabularyOf(model);
 }
 
 bool UsesClipNorm(const v1::JobSpec& spec) {

@@ -16,7 +16,7 @@ absl::string_view FamilyOf(const v1::ModelSpec& model);
 // Tokens of an example at most.
 int32_t MaxLengthOf(const v1::ModelSpec& model);
 int32_t VocabularyOf(const v1::ModelSpec& model);
-// What the loss is taken over: the vocabulary, or an encoder's classes.
+// What the loss is taken over: the vocabulary, a classifier's classes, or 2 for losses of values.
 int32_t OutputsOf(const v1::ModelSpec& model);
 
 // Does anything scale with the clip norm? In a mode that does not clip only noise does.

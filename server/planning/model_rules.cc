@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "server/planning/image_models.h"
 #include "server/planning/value_checks.h"
 
 namespace sotto::planning {
@@ -139,8 +140,15 @@ void CheckModel(const v1::ModelSpec& model, Rules& rules) {
       return CheckLlama(model.llama(), rules);
     case v1::ModelSpec::kEncoder:
       return CheckEncoder(model.encoder(), rules);
+    case v1::ModelSpec::kMlp:
+    case v1::ModelSpec::kCnn:
+    case v1::ModelSpec::kVit:
+    case v1::ModelSpec::kDit:
+      return CheckImageModel(model, rules);
     default:
-      rules.Break("model", "must name a family (gpt2, llama, encoder) or a hugging_face_directory",
+      rules.Break("model",
+                  "must name a family (gpt2, llama, encoder, mlp, cnn, vit, dit) or a "
+                  "hugging_face_directory",
                   "");
   }
 }

@@ -93,7 +93,12 @@ layout::MemoryEstimate Placement::Memory(const layout::ModeChoice& choice) const
                                  .optimizer_states = OptimizerStates(spec_.train().optimizer()),
                                  .strategy = strategy(),
                                  .layer_modes = choice.layer_modes,
-                                 .world_size = grid_.world_size()});
+                                 .world_size = grid_.world_size(),
+                                 .threads_per_rank = profile_.threads,
+                                 .units = &layout_,
+                                 .kept_gathered = KeptGathered(),
+                                 .block_units = wrapped_.blocks.units,
+                                 .checkpointed_blocks = CheckpointedBlocks()});
 }
 
 int32_t Placement::PreferredMicroBatch() const {

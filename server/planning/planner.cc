@@ -25,8 +25,6 @@
 namespace sotto::planning {
 namespace {
 
-constexpr int kProtocolVersion = 1;
-
 // The coordinator measures steps and adapts to 1 to 5 s; until then a crash should cost little.
 constexpr int64_t kFirstGrantSteps = 1;
 constexpr int kOutstandingGrants = 2;
@@ -46,6 +44,7 @@ v1::TrainPlan TrainPlanOf(const v1::JobSpec& spec, const PlacedJob& placed, int6
   *plan.mutable_lengths() = spec.data().lengths();
   plan.set_checkpoint_every_steps(spec.checkpoint().every_steps());
   plan.set_checkpoint_keep(spec.checkpoint().keep());
+  plan.set_checkpoint_keep_best(spec.checkpoint().keep_best());
   plan.mutable_checkpointed_blocks()->Assign(placed.checkpointed_blocks.begin(),
                                              placed.checkpointed_blocks.end());
   plan.set_steps_per_grant(kFirstGrantSteps);

@@ -14,6 +14,8 @@
 
 namespace sotto::planning {
 
+inline constexpr int kProtocolVersion = 1;
+
 // What the coordinator may give away.
 struct HostFacts {
   int slots = 1;                   // workers at most
@@ -40,7 +42,8 @@ struct PlanOptions {
 // INVALID_ARGUMENT with every broken rule as spec::Violation (spec::ViolationsOf): fields out of
 // range, unreachable epsilon, a model or batch that fits no memory, more workers than slots,
 // not-private jobs on data with a budget without `data_steward`, samplers that the dataset's
-// adjacency does not allow. A `dataset` without a name is none: everything else is checked still.
+// adjacency does not allow, jobs that do not train (PlanInference is for them). A `dataset` without
+// a name is none: everything else is checked still.
 absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts& dataset,
                                  const HostFacts& host, const PlanOptions& options = {});
 

@@ -178,16 +178,26 @@ INSTANTIATE_TEST_SUITE_P(
                    "does not clip"},
         BrokenRule{"MemoryLimit",
                    [](v1::JobSpec& s) { s.mutable_gradient()->set_memory_limit_bytes(1000); },
-                   "gradient.memory_limit_bytes", "too small"},
+                   "gradient.memory_limit_bytes",
+                   "it takes gradient.memory_limit_bytes "},
         BrokenRule{"MicroBatchTooLarge",
                    [](v1::JobSpec& s) {
                      s.mutable_train()->set_micro_batch_size(1024);
                      s.mutable_gradient()->set_memory_limit_bytes(int64_t{1} << 30);
                    },
-                   "train.micro_batch_size", "bytes per rank"},
+                   "train.micro_batch_size", "one of these would fit: train.micro_batch_size "},
         BrokenRule{"CheckpointSteps",
                    [](v1::JobSpec& s) { s.mutable_checkpoint()->set_every_steps(-1); },
                    "checkpoint.every_steps", "at least 1"},
+        BrokenRule{"CheckpointKeepBest",
+                   [](v1::JobSpec& s) {
+                     s.mutable_data()->set_public_evaluation_file("/data/public.tokens");
+                     s.mutable_checkpoint()->set_keep_best(-1);
+                   },
+                   "checkpoint.keep_best", "at least 1"},
+        BrokenRule{"CheckpointKeepBestWithoutFile",
+                   [](v1::JobSpec& s) { s.mutable_checkpoint()->set_keep_best(1); },
+                   "checkpoint.keep_best", "public_evaluation_file"},
         BrokenRule{"CheckpointKeep", [](v1::JobSpec& s) { s.mutable_checkpoint()->set_keep(-1); },
                    "checkpoint.keep", "at least 1"}),
     [](const ::testing::TestParamInfo<BrokenRule>& info) { return info.param.name; });

@@ -205,6 +205,14 @@ TEST(PlanTest, CoarseCheckpointsAreNoted) {
   EXPECT_THAT(MakePlan(spec).notes(), Contains(HasSubstr("more than 2% of the steps")));
 }
 
+TEST(PlanTest, TheBestCheckpointsAreKeptByTheEvaluation) {
+  v1::JobSpec spec = MakeDemoSpec();
+  EXPECT_EQ(MakePlan(spec).train().checkpoint_keep_best(), 0);
+  spec.mutable_data()->set_public_evaluation_file("/data/public.tokens");
+  spec.mutable_checkpoint()->set_keep_best(2);
+  EXPECT_EQ(MakePlan(spec).train().checkpoint_keep_best(), 2);
+}
+
 TEST(PlanTest, NotPrivateJobsPromiseNothingAndChargeNothing) {
   v1::JobSpec spec = MakeNotPrivateSpec();
   spec.mutable_privacy()->set_seed(7);

@@ -95,7 +95,8 @@ TEST(ModePlanTest, AutoGivesEveryLayerAModeAndRestsOnTheDevice) {
 TEST(ModePlanTest, AutoStaysWithinTheMemoryLimit) {
   v1::JobSpec spec = SpecOf("auto");
   const int64_t free = MakePlan(spec).memory().total_bytes();
-  const int64_t fixed = MakePlan(spec).memory().baseline_bytes();
+  const int64_t fixed =
+      MakePlan(spec).memory().baseline_bytes() + MakePlan(spec).memory().fragmentation_bytes();
   spec.mutable_gradient()->set_memory_limit_bytes(fixed + (free - fixed) / 3);
   EXPECT_LE(MakePlan(spec).memory().total_bytes(), spec.gradient().memory_limit_bytes());
 }

@@ -11,6 +11,7 @@
 #include "common/layout/schedule_options.h"
 #include "common/spec/model_layout.h"
 #include "common/spec/sharding_choice.h"
+#include "server/planning/memory_remedies.h"
 #include "server/planning/placement.h"
 
 namespace sotto::planning {
@@ -34,6 +35,7 @@ v1::MemoryPlan MemoryMessage(const layout::MemoryEstimate& estimate) {
   plan.set_workspace_bytes(estimate.workspace_bytes);
   plan.set_communicator_bytes(estimate.communicator_bytes);
   plan.set_baseline_bytes(estimate.baseline_bytes);
+  plan.set_fragmentation_bytes(estimate.fragmentation_bytes);
   plan.set_total_bytes(estimate.total_bytes());
   return plan;
 }
@@ -65,12 +67,16 @@ std::optional<layout::ModeChoice> Choose(const v1::JobSpec& spec, const HostFact
   }
   const bool fits = choice.ok() && choice->micro_batch_size > 0 &&
                     placement.Memory(*choice).total_bytes() <= limit;
-  rules.Require(
-      fits, fixed ? "train.micro_batch_size" : "gradient.memory_limit_bytes",
-      absl::StrCat(fixed ? "needs" : "is too small: even micro-batches of one example need", " ",
-                   LeastBytes(spec, placement), " bytes per rank, and the limit is ", limit),
-      fixed ? absl::StrCat(wanted) : absl::StrCat(limit));
-  if (!fits) return std::nullopt;
+  if (!fits) {
+    const int64_t needed = LeastBytes(spec, placement);
+    rules.Break(
+        fixed ? "train.micro_batch_size" : "gradient.memory_limit_bytes",
+        absl::StrCat(fixed ? "needs" : "is too small: even micro-batches of one example need", " ",
+                     needed, " bytes per rank, and the limit is ", limit, "; ",
+                     MemoryRemedies(spec, host, limit, needed)),
+        fixed ? absl::StrCat(wanted) : absl::StrCat(limit));
+    return std::nullopt;
+  }
   memory_decided = !automatic && choice->micro_batch_size < wanted;
   return *std::move(choice);
 }

@@ -23,13 +23,6 @@ namespace {
 constexpr int64_t kMaxSteps = int64_t{1} << 32;
 constexpr int64_t kMaxMicroBatch = 1024;
 
-void CheckName(const v1::JobSpec& spec, Rules& rules) {
-  const std::string& name = spec.name();
-  bool plain = name.size() <= 63;
-  for (char c : name) plain &= absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-';
-  rules.Require(plain, "name", "must be 1 to 63 of a-z, 0-9 and -", name);
-}
-
 void CheckLengths(const v1::JobSpec& spec, Rules& rules) {
   const v1::DataSpec& data = spec.data();
   const int32_t longest = MaxLengthOf(spec.model());
@@ -121,27 +114,6 @@ void CheckTrain(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, Rules&
   CheckLearningRate(train, rules);
 }
 
-void CheckWorkers(const v1::WorkersSpec& workers, const HostFacts& host, Rules& rules) {
-  rules.Require(IsWithin(workers.count(), 0, host.slots), "workers.count",
-                absl::StrCat("must be 1 to the coordinator's ", host.slots, " slots"),
-                workers.count());
-  rules.Require(v1::Strategy_IsValid(workers.strategy()), "workers.strategy",
-                "must be a known strategy", static_cast<int>(workers.strategy()));
-  rules.Require(IsWithin(workers.gathered_slots(), 0, 1024), "workers.gathered_slots",
-                "must be 1 to 1024, or left out", workers.gathered_slots());
-  const int32_t group = workers.shard_group_size();
-  if (workers.strategy() != v1::HYBRID_SHARD) {
-    rules.Require(group == 0, "workers.shard_group_size",
-                  "must be left out: only HYBRID_SHARD has groups", group);
-    return;
-  }
-  const int32_t count = std::max(1, workers.count());
-  rules.Require(
-      group >= 0 && (group == 0 ? count % 2 == 0 : count % group == 0), "workers.shard_group_size",
-      absl::StrCat("must divide the ", count, " workers", group == 0 ? " (left out: in two)" : ""),
-      group);
-}
-
 void CheckNoDp(const v1::JobSpec& spec, Rules& rules) {
   const std::string& mode = spec.gradient().mode();
   const v1::ClippingSpec& clipping = spec.privacy().clipping();
@@ -188,18 +160,55 @@ void CheckGradient(const v1::JobSpec& spec, Rules& rules) {
                 asked);
 }
 
-void CheckCheckpoint(const v1::CheckpointSpec& checkpoint, Rules& rules) {
+void CheckCheckpoint(const v1::JobSpec& spec, Rules& rules) {
+  const v1::CheckpointSpec& checkpoint = spec.checkpoint();
   rules.Require(checkpoint.every_steps() >= 0, "checkpoint.every_steps",
                 "must be at least 1, or left out", checkpoint.every_steps());
   rules.Require(checkpoint.keep() >= 0, "checkpoint.keep", "must be at least 1, or left out",
                 checkpoint.keep());
+  rules.Require(checkpoint.keep_best() >= 0, "checkpoint.keep_best",
+                "must be at least 1, or left out", checkpoint.keep_best());
+  rules.Require(checkpoint.keep_best() <= 0 || !spec.data().public_evaluation_file().empty(),
+                "checkpoint.keep_best",
+                "goes by the evaluation loss: needs data.public_evaluation_file",
+                checkpoint.keep_best());
 }
 
 }  // namespace
 
+void CheckName(const v1::JobSpec& spec, Rules& rules) {
+  const std::string& name = spec.name();
+  bool plain = name.size() <= 63;
+  for (char c : name) plain &= absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-';
+  rules.Require(plain, "name", "must be 1 to 63 of a-z, 0-9 and -", name);
+}
+
+void CheckWorkers(const v1::WorkersSpec& workers, const HostFacts& host, Rules& rules) {
+  rules.Require(IsWithin(workers.count(), 0, host.slots), "workers.count",
+                absl::StrCat("must be 1 to the coordinator's ", host.slots, " slots"),
+                workers.count());
+  rules.Require(v1::Strategy_IsValid(workers.strategy()), "workers.strategy",
+                "must be a known strategy", static_cast<int>(workers.strategy()));
+  rules.Require(IsWithin(workers.gathered_slots(), 0, 1024), "workers.gathered_slots",
+                "must be 1 to 1024, or left out", workers.gathered_slots());
+  const int32_t group = workers.shard_group_size();
+  if (workers.strategy() != v1::HYBRID_SHARD) {
+    rules.Require(group == 0, "workers.shard_group_size",
+                  "must be left out: only HYBRID_SHARD has groups", group);
+    return;
+  }
+  const int32_t count = std::max(1, workers.count());
+  rules.Require(
+      group >= 0 && (group == 0 ? count % 2 == 0 : count % group == 0), "workers.shard_group_size",
+      absl::StrCat("must divide the ", count, " workers", group == 0 ? " (left out: in two)" : ""),
+      group);
+}
+
 void CheckSpec(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, const HostFacts& host,
                const PlanOptions& options, Rules& rules) {
   CheckName(spec, rules);
+  rules.Require(!spec.has_inference(), "inference", "must be left out of a job that trains",
+                "given");
   CheckUnsupported(spec, rules);
   CheckModel(spec.model(), rules);
   CheckLengths(spec, rules);
@@ -216,7 +225,7 @@ void CheckSpec(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, const H
   CheckWorkers(spec.workers(), host, rules);
   CheckSharding(spec, rules);
   CheckGradient(spec, rules);
-  CheckCheckpoint(spec.checkpoint(), rules);
+  CheckCheckpoint(spec, rules);
 }
 
 }  // namespace sotto::planning

@@ -17,6 +17,10 @@ inline constexpr char kUnknownDataset[] = "must be a registered dataset";
 void CheckSpec(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, const HostFacts& host,
                const PlanOptions& options, Rules& rules);
 
+// Those that jobs of every kind share.
+void CheckName(const v1::JobSpec& spec, Rules& rules);
+void CheckWorkers(const v1::WorkersSpec& workers, const HostFacts& host, Rules& rules);
+
 }  // namespace sotto::planning
 
 #endif  // SOTTO_SERVER_PLANNING_SPEC_RULES_H_

@@ -19,13 +19,7 @@ void CheckUnsupported(const v1::JobSpec& spec, Rules& rules) {
     rules.Require(!is_set, field, kLater, "given");
   };
   const v1::ModelSpec& model = spec.model();
-  refuse(model.has_mlp(), "model.mlp");
-  refuse(model.has_cnn(), "model.cnn");
-  refuse(model.has_vit(), "model.vit");
-  refuse(model.has_dit(), "model.dit");
-  refuse(spec.has_inference(), "inference");
   refuse(spec.privacy().metrics().has_accuracy_multiplier(), "privacy.metrics.accuracy_multiplier");
-  refuse(spec.checkpoint().keep_best() != 0, "checkpoint.keep_best");
   const v1::WorkersSpec& workers = spec.workers();
   refuse(workers.check_operations(), "workers.check_operations");
   CheckOffload(workers.offload(), rules);
