@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/layout/trace_builder.h"
 
 namespace sotto::layout {
 
@@ -120,6 +119,63 @@ void AddUnits(
   model.footprints.push_back(made.embedding);
   model.footprints.insert(model.footprints.end(), static_cast<size_t>(blocks), made.block);
   model.footprints.push_back(made.head);
+}
+
+TraceBuilder::Value TraceAttention(const BranchSizes& sizes, TraceBuilder::Value input,
+                                   TraceBuilder& t) {
+  const auto projected = t.Layer("attention.qkv", input);
+  t.Keep(t.PerToken(sizes.rows * 3 * sizes.width));  // q, k and v apart
+  const auto attended = t.PerToken(sizes.rows * sizes.width);
+  t.Keep(attended);
+  t.Keep(t.PerToken(sizes.rows * (sizes.heads + 1)));  // logsumexp, the mask's bias
+  const auto output = t.Layer("attention.output", attended);
+  t.Drop(projected);
+  return output;
+}
+
+TraceBuilder::Value TraceAttentionBackward(const BranchSizes& sizes,
+                                           TraceBuilder::Value output_grads, TraceBuilder& t) {
+  const auto attended_grads = t.Through("attention.output", output_grads);
+  const auto apart = t.PerToken(sizes.rows * 3 * sizes.width);  // gradients of q, k and v
+  t.Drop(attended_grads);
+  const auto joined = t.PerToken(sizes.rows * 3 * sizes.width);
+  const auto input_grads = t.Through("attention.qkv", joined);
+  t.Drop(joined);
+  t.Drop(apart);
+  return input_grads;
+}
+
+TraceBuilder::Value TraceFeedForward(const BranchSizes& sizes, TraceBuilder::Value input,
+                                     TraceBuilder& t) {
+  t.Keep(t.Layer("mlp.up", input));
+  const auto activated = t.PerToken(sizes.rows * sizes.mlp_width);
+  const auto output = t.Layer("mlp.down", activated);
+  t.Drop(activated);
+  return output;
+}
+
+TraceBuilder::Value TraceFeedForwardBackward(const BranchSizes& sizes,
+                                             TraceBuilder::Value output_grads, TraceBuilder& t) {
+  const auto activated_grads = t.Through("mlp.down", output_grads);
+  const auto up_grads = t.PerToken(sizes.rows * sizes.mlp_width);
+  t.Drop(activated_grads);
+  const auto input_grads = t.Through("mlp.up", up_grads);
+  t.Drop(up_grads);
+  return input_grads;
+}
+
+StageTrace EncoderBlockTrace(const UnitDescription& block, const BranchSizes& sizes) {
+  TraceBuilder t(block);
+  const auto middle = TraceAttention(sizes, t.Layer("norm_1", t.Argument()), t);
+  t.Return(TraceFeedForward(sizes, t.Layer("norm_2", middle), t));
+
+  t.StartBackward();
+  const auto norm_2_grads = TraceFeedForwardBackward(sizes, t.Argument(), t);
+  const auto middle_grads = t.Through("norm_2", norm_2_grads);
+  t.Drop(norm_2_grads);
+  const auto norm_1_grads = TraceAttentionBackward(sizes, middle_grads, t);
+  t.Return(t.Through("norm_1", norm_1_grads));
+  return t.Build();
 }
 
 StageTrace EmbeddingTrace(const UnitDescription& root, absl::string_view tokens,

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "common/layout/model_description.h"
+#include "common/layout/trace_builder.h"
 
 namespace sotto::layout {
 
@@ -75,6 +76,26 @@ void AddUnits(
     absl::FunctionRef<StageTraces(const UnitDescription& root, const UnitDescription& block)>
         traces,
     ModelDescription& model);
+
+// worker/models/self_attention.cc and feed_forward.h, line by line: over layers attention.qkv and
+// attention.output, mlp.up and mlp.down, with `rows` rows for every token of the example.
+struct BranchSizes {
+  double rows = 1;
+  double width = 0;
+  double mlp_width = 0;
+  double heads = 0;
+};
+TraceBuilder::Value TraceAttention(const BranchSizes& sizes, TraceBuilder::Value input,
+                                   TraceBuilder& t);
+TraceBuilder::Value TraceAttentionBackward(const BranchSizes& sizes,
+                                           TraceBuilder::Value output_grads, TraceBuilder& t);
+TraceBuilder::Value TraceFeedForward(const BranchSizes& sizes, TraceBuilder::Value input,
+                                     TraceBuilder& t);
+TraceBuilder::Value TraceFeedForwardBackward(const BranchSizes& sizes,
+                                             TraceBuilder::Value output_grads, TraceBuilder& t);
+
+// worker/models/encoder_block.cc.
+StageTrace EncoderBlockTrace(const UnitDescription& block, const BranchSizes& sizes);
 
 // Of an embedding, with positions where `positions` is not empty; of a language head after a norm.
 StageTrace EmbeddingTrace(const UnitDescription& root, absl::string_view tokens,

@@ -63,42 +63,7 @@ UnitDescription Block(const EncoderDimensions& d, int64_t index) {
   return block.Build();
 }
 
-// worker/models/encoder_block.cc, line by line.
-StageTrace BlockTrace(const UnitDescription& block, const EncoderDimensions& d) {
-  const auto width = static_cast<double>(d.width);
-  const auto mlp_width = static_cast<double>(d.mlp_width);
-  TraceBuilder t(block);
-  const auto normalised = t.Layer("norm_1", t.Argument());
-  t.Layer("attention.qkv", normalised);
-  t.Keep(t.PerToken(3 * width));  // q, k and v apart
-  t.Keep(t.PerToken(1));          // the mask's bias
-  const auto attended = t.PerToken(width);
-  t.Keep(attended);
-  t.Keep(t.PerToken(static_cast<double>(d.heads)));  // logsumexp
-  const auto middle = t.Layer("attention.output", attended);
-  const auto normalised_2 = t.Layer("norm_2", middle);
-  const auto up_output = t.Layer("mlp.up", normalised_2);
-  t.Keep(up_output);
-  const auto activated = t.PerToken(mlp_width);
-  t.Return(t.Layer("mlp.down", activated));
-
-  t.StartBackward();
-  const auto down_grads = t.Through("mlp.down", t.Argument());
-  const auto up_grads = t.PerToken(mlp_width);
-  t.Drop(down_grads);
-  const auto norm_2_grads = t.Through("mlp.up", up_grads);
-  const auto middle_grads = t.Through("norm_2", norm_2_grads);
-  t.Drop(norm_2_grads);
-  const auto attended_grads = t.Through("attention.output", middle_grads);
-  t.PerToken(3 * width);  // gradients of q, k and v
-  t.Drop(attended_grads);
-  const auto projection_grads = t.PerToken(3 * width);
-  const auto norm_1_grads = t.Through("attention.qkv", projection_grads);
-  t.Return(t.Through("norm_1", norm_1_grads));
-  return t.Build();
-}
-
-// worker/models/classification_head.cc, line by line.
+// worker/models/pooled_head.cc over tokens, line by line.
 StageTrace HeadTrace(const UnitDescription& root, const EncoderDimensions& d) {
   const auto width = static_cast<double>(d.width);
   TraceBuilder t(root);
@@ -124,7 +89,10 @@ absl::StatusOr<ModelDescription> MakeEncoderDescription(const EncoderDimensions&
       Root(dimensions), dimensions.layers, [&](int64_t index) { return Block(dimensions, index); },
       [&](const UnitDescription& root, const UnitDescription& block) -> StageTraces {
         return {.embedding = EmbeddingTrace(root, "tokens", "positions"),
-                .block = BlockTrace(block, dimensions),
+                .block = EncoderBlockTrace(block,
+                                           {.width = static_cast<double>(dimensions.width),
+                                            .mlp_width = static_cast<double>(dimensions.mlp_width),
+                                            .heads = static_cast<double>(dimensions.heads)}),
                 .head = HeadTrace(root, dimensions)};
       },
       model);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/layout/slot_layout.h"
 #include "common/layout/step_memory.h"
 
 namespace sotto::layout {
@@ -21,19 +22,22 @@ constexpr int64_t kRuntimeBytes = int64_t{269} << 19;
 constexpr double kHoles = 0.10;
 constexpr int64_t kThreadBytes = int64_t{24} << 20;
 
-int64_t SlotElements(const FlatLayout& layout, const MemoryOptions& options) {
-  if (options.strategy == Strategy::kNoShard) return 0;  // Shards are whole.
-  if (options.strategy == Strategy::kShardGradOp) {
-    int64_t sum = 0;
-    for (const UnitLayout& unit : layout.units()) {
-      sum += unit.whole_elements() + unit.padded_elements;
-    }
-    return sum;
-  }
-  const int64_t blocks = layout.num_units() - 1;
-  return layout.unit(0).whole_elements() + layout.unit(0).padded_elements +
-         std::min<int64_t>(options.gathered_slots, blocks) * layout.max_block_whole_elements() +
-         std::min<int64_t>(options.gradient_slots, blocks) * layout.max_block_padded_elements();
+int64_t SlotElements(const FlatLayout& units, const MemoryOptions& options) {
+  const SlotChoice choice = {.strategy = options.strategy,
+                             .gathered_slots = options.gathered_slots,
+                             .gradient_slots = options.gradient_slots,
+                             .kept_gathered = options.kept_gathered,
+                             .block_units = options.block_units};
+  return GatheredSlots(units, choice).total_elements() +
+         GradientSlots(units, choice).total_elements();
+}
+
+// Block i is stage i + 1.
+std::vector<bool> CheckpointedStages(const ModelDescription& model, const MemoryOptions& options) {
+  if (options.checkpointed_blocks.empty()) return {};
+  std::vector<bool> stages(model.stages.size(), false);
+  for (int block : options.checkpointed_blocks) stages[block + 1] = true;
+  return stages;
 }
 
 int WorldSize(const FlatLayout& layout, int world_size) {
@@ -70,13 +74,16 @@ int64_t TouchedCommunicatorBytes(const FlatLayout& layout, const MemoryOptions& 
 
 }  // namespace
 
-MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& layout,
+MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& block_layout,
                               const MemoryOptions& options) {
-  const MemoryMeter::ByUse step = PeakOfStep(model, {.mode = options.mode,
-                                                     .layer_modes = options.layer_modes,
-                                                     .examples = options.micro_batch_size,
-                                                     .tokens = options.longest_length,
-                                                     .threads = options.threads_per_rank});
+  const FlatLayout& layout = options.units != nullptr ? *options.units : block_layout;
+  const MemoryMeter::ByUse step =
+      PeakOfStep(model, {.mode = options.mode,
+                         .layer_modes = options.layer_modes,
+                         .examples = options.micro_batch_size,
+                         .tokens = options.longest_length,
+                         .threads = options.threads_per_rank,
+                         .checkpointed_stages = CheckpointedStages(model, options)});
   const auto bytes_of = [&step](TensorUse use) {
     return static_cast<int64_t>(step[static_cast<size_t>(use)]) * kFloat;
   };

@@ -4,6 +4,7 @@
 #define SOTTO_COMMON_LAYOUT_MEMORY_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "common/layout/execution_schedule.h"
 #include "common/layout/flat_layout.h"
@@ -53,6 +54,12 @@ struct MemoryOptions {
   LayerModes layer_modes;  // by unit and layer; empty: `mode` for all
   int world_size = 0;      // all ranks; 0: the layout's, which is the shard group's
   int threads_per_rank = 1;
+  // As in ScheduleChoice: the units where they are not the model's blocks (null: `layout`, which
+  // are the blocks), those that stay gathered, and the blocks that keep their input alone.
+  const FlatLayout* units = nullptr;
+  std::vector<bool> kept_gathered;
+  std::vector<std::vector<int>> block_units;
+  std::vector<int> checkpointed_blocks;
 };
 
 // What gRPC, its threads and their allocation arenas add to a worker that has a coordinator
@@ -67,7 +74,8 @@ int64_t CommunicatorBytes(const FlatLayout& layout, int world_size = 0);
 // a unit, at most 2^20 (4 MiB).
 int64_t CommunicatorRegionElements(const FlatLayout& layout, int world_size = 0);
 
-// The peak of one rank. The model has footprints.
+// The peak of one rank. `layout` is that of the model's blocks. A model without footprints: what is
+// static alone.
 MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& layout,
                               const MemoryOptions& options);
 

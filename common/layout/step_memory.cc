@@ -273,7 +273,9 @@ class Step {
     for (size_t stage = stages_.size(); stage-- > first;) {
       if (IsCheckpointed(stage)) RunForward(stage, stages_[stage].input);
       grads = RunBackward(stage, grads, for_norms);
-      if (IsCheckpointed(stage)) stages_[stage] = StageState{.input = stages_[stage].input};
+      if (!IsCheckpointed(stage)) continue;
+      const bool again = for_norms && options_.mode.kept == Kept::kActivations;
+      stages_[stage] = StageState{.input = again ? stages_[stage].input : nullptr};
     }
   }
 
@@ -385,6 +387,7 @@ class Step {
 }  // namespace
 
 MemoryMeter::ByUse PeakOfStep(const ModelDescription& model, const StepMemoryOptions& options) {
+  if (model.footprints.empty()) return {};
   MemoryMeter meter;
   Step(model, options, meter).Run();
   return meter.peak();

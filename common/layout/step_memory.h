@@ -31,7 +31,7 @@ struct StepMemoryOptions {
 };
 
 // What lives, by use, when most does. Held examples' gradients are there from the second
-// micro-batch on. The model has footprints.
+// micro-batch on. Nothing for a model without footprints.
 MemoryMeter::ByUse PeakOfStep(const ModelDescription& model, const StepMemoryOptions& options);
 
 }  // namespace sotto::layout
