@@ -4,6 +4,7 @@
 
 #include "ATen/Parallel.h"
 #include "ATen/ops/empty.h"
+#include "common/base/huge_pages.h"
 #include "kernels/fold.h"
 
 namespace sotto::dp {
@@ -46,6 +47,7 @@ void HeldGradients::Hold(int unit, const nn::Layer& layer, const nn::SavedInput&
     if (!slab.defined()) {
       const int64_t row = (elements + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
       slab = at::empty({max_examples_, row}, output_grads.options().dtype(at::kFloat));
+      PreferHugePages(slab.data_ptr(), static_cast<int64_t>(slab.nbytes()));
     }
     held.slab_in_use[parameter] = true;
     slabs[parameter] =

@@ -1,8 +1,9 @@
 #include "worker/optim/sharded_update.h"
 
 #include "ATen/Parallel.h"
-#include "ATen/ops/zeros_like.h"
+#include "ATen/ops/empty_like.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/huge_pages.h"
 
 namespace sotto::optim {
 
@@ -46,7 +47,11 @@ void ForEachRange(const ParameterShard& shard,
 
 std::vector<at::Tensor> ZerosLike(const std::vector<ParameterShard>& shards) {
   std::vector<at::Tensor> zeros;
-  for (const ParameterShard& shard : shards) zeros.push_back(at::zeros_like(shard.values));
+  for (const ParameterShard& shard : shards) {
+    const at::Tensor& state = zeros.emplace_back(at::empty_like(shard.values));
+    PreferHugePages(state.data_ptr(), static_cast<int64_t>(state.nbytes()));
+    state.zero_();
+  }
   return zeros;
 }
 
