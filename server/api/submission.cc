@@ -14,8 +14,10 @@
 #include "common/spec/violation.h"
 #include "server/api/dataset_facts.h"
 #include "server/api/errors.h"
+#include "server/api/inference_intake.h"
 #include "server/api/wait_for.h"
 #include "server/ledger/job_charge.h"
+#include "server/planning/inference_planner.h"
 
 namespace sotto::api {
 namespace {
@@ -53,9 +55,32 @@ absl::Status WithBadRequest(const absl::Status& status) {
   return WithViolations(status, fields);
 }
 
+// That no family is named is only the echo of a directory that cannot be read.
+absl::Status WithModelError(const absl::Status& status, const absl::Status& completed) {
+  std::vector<spec::Violation> violations = spec::ViolationsOf(status);
+  if (completed.ok() || violations.empty()) return status;
+  for (spec::Violation& violation : violations) {
+    if (violation.field != "model") continue;
+    violation = {"model.hugging_face_directory", std::string(completed.message()), ""};
+  }
+  return spec::ViolationsError(violations);
+}
+
+// Of a job that is not admitted.
+v1::SubmitJobResponse ResponseOf(const v1::JobPlan& plan) {
+  v1::SubmitJobResponse response;
+  response.mutable_job()->set_name(plan.spec().name());
+  *response.mutable_job()->mutable_plan() = plan;
+  return response;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::SubmitJobResponse> Submission::Run(const v1::SubmitJobRequest& request) {
+  if (request.spec().has_inference()) {
+    ASSIGN_OR_RETURN(const v1::JobPlan plan, MakeInferencePlan(request.spec(), request.steward()));
+    return request.validate_only() ? ResponseOf(plan) : Admit(plan, request);
+  }
   ASSIGN_OR_RETURN(const v1::JobPlan plan, MakePlan(request.spec(), request.steward()));
   RETURN_IF_ERROR(CheckEvaluationFile(plan));
   if (request.validate_only()) return Validate(plan, request.steward());
@@ -85,17 +110,20 @@ absl::StatusOr<v1::JobPlan> Submission::MakePlan(v1::JobSpec spec, bool steward)
   }
   absl::StatusOr<v1::JobPlan> plan = planning::Plan(spec, facts, host, {.data_steward = steward});
   if (plan.ok()) return plan;
-  std::vector<spec::Violation> violations = spec::ViolationsOf(plan.status());
+  const std::vector<spec::Violation> violations = spec::ViolationsOf(plan.status());
   if (violations.empty()) return plan.status();
   // The whole list of broken rules, unless the dataset is all that is wrong.
   if (!unknown.ok() && violations.size() == 1) return unknown;
-  if (!completed.ok()) {  // That no family is named is only its echo.
-    for (spec::Violation& violation : violations) {
-      if (violation.field != "model") continue;
-      violation = {"model.hugging_face_directory", std::string(completed.message()), ""};
-    }
-  }
-  return WithBadRequest(spec::ViolationsError(violations));
+  return WithBadRequest(WithModelError(plan.status(), completed));
+}
+
+absl::StatusOr<v1::JobPlan> Submission::MakeInferencePlan(v1::JobSpec spec, bool steward) {
+  ASSIGN_OR_RETURN(const planning::InferenceFacts facts,
+                   ExamineInference({*options_.datasets, *options_.jobs}, steward, spec));
+  const absl::Status completed = spec::CompleteModel(*spec.mutable_model());
+  absl::StatusOr<v1::JobPlan> plan = planning::PlanInference(spec, facts, options_.host);
+  if (plan.ok()) return plan;
+  return WithBadRequest(WithModelError(plan.status(), completed));
 }
 
 absl::Status Submission::CheckEvaluationFile(const v1::JobPlan& plan) {
@@ -137,11 +165,9 @@ absl::StatusOr<v1::SubmitJobResponse> Submission::Validate(const v1::JobPlan& pl
   ASSIGN_OR_RETURN(const v1::Dataset dataset, WaitFor<absl::StatusOr<v1::Dataset>>([&](auto done) {
                      options_.datasets->CheckReserve(reservation, std::move(done));
                    }));
-  v1::SubmitJobResponse response;
+  v1::SubmitJobResponse response = ResponseOf(plan);
   ASSIGN_OR_RETURN(*response.mutable_schedule(), planning::ScheduleText(plan));
   v1::Job& job = *response.mutable_job();
-  job.set_name(plan.spec().name());
-  *job.mutable_plan() = plan;
   if (plan.privacy().not_private()) return response;
   ASSIGN_OR_RETURN(const planning::CrashCost crash, planning::CostOfCrash(plan));
   job.mutable_plan()->add_notes(absl::StrFormat(

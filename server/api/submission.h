@@ -33,6 +33,7 @@ class Submission {
 
  private:
   absl::StatusOr<v1::JobPlan> MakePlan(v1::JobSpec spec, bool steward);
+  absl::StatusOr<v1::JobPlan> MakeInferencePlan(v1::JobSpec spec, bool steward);
   // The public evaluation file must exist, be whole, and not hold a registered dataset's records.
   absl::Status CheckEvaluationFile(const v1::JobPlan& plan);
   absl::StatusOr<v1::SubmitJobResponse> Validate(const v1::JobPlan& plan, bool steward);
