@@ -12,6 +12,7 @@
 #include "common/layout/model_description.h"
 #include "common/layout/wrapping.h"
 #include "worker/checkpoint/checkpointer.h"
+#include "worker/data/example_draws.h"
 #include "worker/data/record_loader.h"
 #include "worker/dp/clip_threshold.h"
 #include "worker/dp/gradient_pass.h"
@@ -75,6 +76,8 @@ class Training::Assembly {
   std::unique_ptr<dp::GradientPass> gradient_pass_;
   std::unique_ptr<train::Executor> executor_;
   std::unique_ptr<data::RecordLoader> loader_;
+  std::unique_ptr<data::ExampleDraws> draws_;             // null: the model draws nothing
+  std::unique_ptr<data::ExampleDraws> evaluation_draws_;  // the same
   std::unique_ptr<train::GradientSummer> summer_;
   std::unique_ptr<train::Evaluator> evaluator_;
   std::unique_ptr<dp::Sampler> sampler_;

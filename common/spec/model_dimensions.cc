@@ -41,6 +41,19 @@ v1::Activation MessageOf(Activation activation) {
   return v1::ACTIVATION_UNSPECIFIED;
 }
 
+layout::Loss LossOf(v1::Loss loss) {
+  return loss == v1::MEAN_SQUARED_ERROR ? layout::Loss::kMeanSquaredError
+                                        : layout::Loss::kClassification;
+}
+
+// ViT's or DiT's.
+template <typename Spec>
+layout::PatchGrid GridOf(const Spec& spec) {
+  return {.channels = spec.channels(),
+          .image_size = spec.image_size(),
+          .patch_size = spec.patch_size()};
+}
+
 absl::StatusOr<RotaryScaling> ScalingOf(const v1::RotaryScalingSpec& spec) {
   switch (spec.kind()) {
     case v1::RotaryScalingSpec::LINEAR:
@@ -138,6 +151,51 @@ layout::EncoderDimensions DimensionsOf(const v1::EncoderSpec& spec) {
                                        .max_length = spec.max_length(),
                                        .classes = spec.classes()};
   if (spec.layer_norm_epsilon() != 0) dimensions.layer_norm_epsilon = spec.layer_norm_epsilon();
+  if (spec.init_stddev() != 0) dimensions.init_stddev = spec.init_stddev();
+  return dimensions;
+}
+
+layout::MlpDimensions DimensionsOf(const v1::MlpSpec& spec) {
+  return {.inputs = spec.inputs(),
+          .hidden_widths = {spec.hidden_widths().begin(), spec.hidden_widths().end()},
+          .outputs = spec.outputs(),
+          .activation = ActivationOf(spec.activation(), Activation::kRelu),
+          .loss = LossOf(spec.loss())};
+}
+
+layout::CnnDimensions DimensionsOf(const v1::CnnSpec& spec) {
+  layout::CnnDimensions dimensions{
+      .channels = spec.channels(),
+      .height = spec.height(),
+      .width = spec.width(),
+      .stage_channels = {spec.stage_channels().begin(), spec.stage_channels().end()},
+      .outputs = spec.outputs(),
+      .loss = LossOf(spec.loss())};
+  if (spec.groups() != 0) dimensions.groups = spec.groups();
+  return dimensions;
+}
+
+layout::VitDimensions DimensionsOf(const v1::VitSpec& spec) {
+  layout::VitDimensions dimensions{.grid = GridOf(spec),
+                                   .width = spec.width(),
+                                   .layers = spec.layers(),
+                                   .heads = spec.heads(),
+                                   .mlp_width = spec.hidden_width(),
+                                   .outputs = spec.outputs(),
+                                   .loss = LossOf(spec.loss())};
+  if (spec.layer_norm_epsilon() != 0) dimensions.layer_norm_epsilon = spec.layer_norm_epsilon();
+  if (spec.init_stddev() != 0) dimensions.init_stddev = spec.init_stddev();
+  return dimensions;
+}
+
+layout::DitDimensions DimensionsOf(const v1::DitSpec& spec) {
+  layout::DitDimensions dimensions{.grid = GridOf(spec),
+                                   .width = spec.width(),
+                                   .layers = spec.layers(),
+                                   .heads = spec.heads(),
+                                   .mlp_width = spec.hidden_width(),
+                                   .classes = spec.classes()};
+  if (spec.time_steps() != 0) dimensions.time_steps = spec.time_steps();
   if (spec.init_stddev() != 0) dimensions.init_stddev = spec.init_stddev();
   return dimensions;
 }

@@ -13,6 +13,10 @@ namespace sotto::spec {
 // Fields that are unset have spec.proto's defaults; values are not checked.
 layout::Gpt2Dimensions DimensionsOf(const v1::Gpt2Spec& spec);
 layout::EncoderDimensions DimensionsOf(const v1::EncoderSpec& spec);
+layout::MlpDimensions DimensionsOf(const v1::MlpSpec& spec);
+layout::CnnDimensions DimensionsOf(const v1::CnnSpec& spec);
+layout::VitDimensions DimensionsOf(const v1::VitSpec& spec);
+layout::DitDimensions DimensionsOf(const v1::DitSpec& spec);
 // INVALID_ARGUMENT: a rotary scaling without kind or factor.
 absl::StatusOr<layout::LlamaDimensions> DimensionsOf(const v1::LlamaSpec& spec);
 

@@ -5,6 +5,7 @@
 #include "common/layout/adaptation.h"
 #include "common/layout/encoder_description.h"
 #include "common/layout/gpt2_description.h"
+#include "common/layout/image_descriptions.h"
 #include "common/layout/llama_description.h"
 #include "common/spec/model_dimensions.h"
 
@@ -23,14 +24,18 @@ absl::StatusOr<layout::ModelDescription> DescribeFamily(const v1::ModelSpec& mod
     case v1::ModelSpec::kEncoder:
       return layout::MakeEncoderDescription(DimensionsOf(model.encoder()));
     case v1::ModelSpec::kMlp:
+      return layout::MakeMlpDescription(DimensionsOf(model.mlp()));
     case v1::ModelSpec::kCnn:
+      return layout::MakeCnnDescription(DimensionsOf(model.cnn()));
     case v1::ModelSpec::kVit:
+      return layout::MakeVitDescription(DimensionsOf(model.vit()));
     case v1::ModelSpec::kDit:
-      return absl::InvalidArgumentError("models of images and vectors are not supported yet");
+      return layout::MakeDitDescription(DimensionsOf(model.dit()));
     case v1::ModelSpec::FAMILY_NOT_SET:
       break;
   }
-  return absl::InvalidArgumentError("model names no family (gpt2, llama, encoder)");
+  return absl::InvalidArgumentError(
+      "model names no family (gpt2, llama, encoder, mlp, cnn, vit, dit)");
 }
 
 layout::Adaptation AdaptationOf(const v1::AdaptationSpec& spec) {

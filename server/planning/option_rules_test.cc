@@ -237,6 +237,12 @@ INSTANTIATE_TEST_SUITE_P(
                    "model: {llama: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
                    "hidden_width: 64, max_length: 32, rotary_scaling: {kind: LINEAR}}}\n",
                    "model.llama.rotary_scaling.factor", "at least 1"},
+        OptionRule{"ImagesOfTokens",
+                   "model: {cnn: {channels: 3, height: 8, width: 8, stage_channels: [8], "
+                   "outputs: 3}}\n",
+                   "data.dataset", "must hold values of the model's shape 3 x 8 x 8"},
+        OptionRule{"MlpOfTokens", "model: {mlp: {inputs: 8, outputs: 3}}\n", "data.dataset",
+                   "must hold values of the model's shape 1 x 1 x 8"},
         OptionRule{"EncoderClasses",
                    "model: {encoder: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
                    "max_length: 32}}\n",

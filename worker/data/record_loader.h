@@ -17,10 +17,14 @@ struct LoadedMicroBatch {
   at::Tensor loss_mask_BT;  // fp32; [b, t] = 1: the prediction of token t counts; column 0 and
                             // padding are 0
   std::vector<int64_t> example_ids;
-  // Of a file with classes, else undefined: int64 [B], -1 for dummies; fp32, 1 for the record's
-  // tokens and 0 for padding.
-  at::Tensor labels_B;
-  at::Tensor token_mask_BT;
+  at::Tensor labels_B;       // of a file with classes: int64, -1 for dummies
+  at::Tensor token_mask_BT;  // of tokens with classes: fp32, 1 for the record's, 0 for padding
+  // Of a file of values: fp32, zeros for dummies.
+  at::Tensor values_BCHW;
+  at::Tensor targets_BK;  // where it has targets
+  // What a diffusion draws for each example (example_draws.h): fp32 and int64.
+  at::Tensor noise_BCHW;
+  at::Tensor time_steps_B;
 };
 
 // Thread-safe.
@@ -37,6 +41,9 @@ class RecordLoader {
   std::vector<int64_t> Lengths(absl::Span<const int64_t> ids) const;
 
  private:
+  void LoadTokens(int64_t id, size_t row, LoadedMicroBatch& loaded) const;
+  void LoadValues(int64_t id, size_t row, LoadedMicroBatch& loaded) const;
+
   const dataset::TokenFile& file_;
   int32_t micro_batch_size_;
 };

@@ -9,11 +9,13 @@
 namespace sotto::train {
 
 Evaluator::Evaluator(const dataset::TokenFile& file, std::vector<int32_t> lengths,
-                     int32_t micro_batch_size, Executor& executor, comm::Communicator& communicator)
+                     int32_t micro_batch_size, Executor& executor, comm::Communicator& communicator,
+                     const data::ExampleDraws* draws)
     : num_records_(file.num_records()),
       loader_(file, micro_batch_size),
       executor_(executor),
-      communicator_(communicator) {
+      communicator_(communicator),
+      draws_(draws) {
   std::vector<int64_t> ids(num_records_);
   std::iota(ids.begin(), ids.end(), 0);
   own_ = data::MicroBatchesOfRank(
@@ -31,8 +33,8 @@ absl::StatusOr<double> Evaluator::MeanLoss() {
     }
   };
   RETURN_IF_ERROR(executor_.ComputeLosses(
-      static_cast<int>(own_.size()), [this](int i) { return LoadForModel(loader_, own_[i]); },
-      add));
+      static_cast<int>(own_.size()),
+      [this](int i) { return LoadForModel(loader_, own_[i], draws_); }, add));
   RETURN_IF_ERROR(communicator_.AllReduceSum(absl::MakeSpan(sum)));
   return num_records_ == 0 ? 0 : sum[0] / static_cast<double>(num_records_);
 }

@@ -28,13 +28,19 @@ std::vector<dp::ShardSlice> SlicesOf(const fsdp::ShardedParameters& parameters) 
 }  // namespace
 
 models::MicroBatch LoadForModel(const data::RecordLoader& loader,
-                                const data::PlannedMicroBatch& planned) {
+                                const data::PlannedMicroBatch& planned,
+                                const data::ExampleDraws* draws, int64_t step) {
   data::LoadedMicroBatch loaded = loader.Load(planned);
+  if (draws != nullptr) draws->Draw(step, loaded);
   return {.tokens_BT = std::move(loaded.tokens_BT),
           .loss_mask_BT = std::move(loaded.loss_mask_BT),
           .example_ids = std::move(loaded.example_ids),
           .labels_B = std::move(loaded.labels_B),
-          .token_mask_BT = std::move(loaded.token_mask_BT)};
+          .token_mask_BT = std::move(loaded.token_mask_BT),
+          .values_BCHW = std::move(loaded.values_BCHW),
+          .targets_BK = std::move(loaded.targets_BK),
+          .noise_BCHW = std::move(loaded.noise_BCHW),
+          .time_steps_B = std::move(loaded.time_steps_B)};
 }
 
 GradientSummer::GradientSummer(Options options, const data::RecordLoader& loader,
@@ -47,7 +53,7 @@ GradientSummer::GradientSummer(Options options, const data::RecordLoader& loader
       parameters_(parameters) {}
 
 absl::StatusOr<dp::ClippedSum> GradientSummer::SumClippedGradients(const dp::Batch& batch,
-                                                                   double clip_norm) {
+                                                                   double clip_norm, int64_t step) {
   const comm::Communicator& communicator = parameters_.communicator();
   const std::vector<data::PlannedMicroBatch> plan = data::PlanMicroBatches(
       batch.ids, loader_.Lengths(batch.ids), options_.lengths, options_.micro_batch_size);
@@ -57,8 +63,9 @@ absl::StatusOr<dp::ClippedSum> GradientSummer::SumClippedGradients(const dp::Bat
   RETURN_IF_ERROR(gradient_pass_.SetClipNorm(clip_norm));
   parameters_.ClearGradientShards();
   ASSIGN_OR_RETURN(dp::PrivateStatistics statistics,
-                   executor_.SumGradients(static_cast<int>(own.size()),
-                                          [&](int i) { return LoadForModel(loader_, own[i]); }));
+                   executor_.SumGradients(static_cast<int>(own.size()), [&](int i) {
+                     return LoadForModel(loader_, own[i], options_.draws, step);
+                   }));
   return dp::ClippedSum(dp::ClippedSumPasskey::Vouch(), SlicesOf(parameters_),
                         std::move(statistics), gradient_pass_.EndStep());
 }

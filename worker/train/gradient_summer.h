@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/data/example_draws.h"
 #include "worker/data/record_loader.h"
 #include "worker/dp/clipped_sum.h"
 #include "worker/dp/gradient_pass.h"
@@ -20,9 +21,10 @@ namespace sotto::train {
 class GradientSummer {
  public:
   struct Options {
-    std::vector<int32_t> lengths;       // public padded lengths, ascending
-    int32_t micro_batch_size = 1;       // examples
-    int64_t minimum_micro_batches = 0;  // over all ranks; pad_to_cap
+    std::vector<int32_t> lengths;               // public padded lengths, ascending
+    int32_t micro_batch_size = 1;               // examples
+    int64_t minimum_micro_batches = 0;          // over all ranks; pad_to_cap
+    const data::ExampleDraws* draws = nullptr;  // of a diffusion; borrowed
   };
 
   // Borrows all but the options. The executor runs the gradient pass.
@@ -31,9 +33,11 @@ class GradientSummer {
 
   // Micro-batches are a function of the batch alone; micro-batch j runs on rank j mod W and all
   // ranks run the same number. The sum lives in the gradient shards until the next call.
-  // Collective: all ranks, the same batch and clip norm C. Guarantee: the sum's L2 sensitivity to
-  // one example is what the gradient pass's rule enforces at C, and the sum carries it.
-  absl::StatusOr<dp::ClippedSum> SumClippedGradients(const dp::Batch& batch, double clip_norm);
+  // Collective: all ranks, the same batch, clip norm C and step. Guarantee: the sum's L2
+  // sensitivity to one example is what the gradient pass's rule enforces at C, and the sum carries
+  // it.
+  absl::StatusOr<dp::ClippedSum> SumClippedGradients(const dp::Batch& batch, double clip_norm,
+                                                     int64_t step);
 
  private:
   const Options options_;
@@ -43,9 +47,11 @@ class GradientSummer {
   fsdp::ShardedParameters& parameters_;
 };
 
-// The loader's tensors as the models take them.
+// The loader's tensors as the models take them, with what `draws` (null: nothing) draws for the
+// step.
 models::MicroBatch LoadForModel(const data::RecordLoader& loader,
-                                const data::PlannedMicroBatch& planned);
+                                const data::PlannedMicroBatch& planned,
+                                const data::ExampleDraws* draws = nullptr, int64_t step = 0);
 
 }  // namespace sotto::train
 

@@ -15,7 +15,7 @@ absl::StatusOr<dp::NoisedMetrics> Step::Run(int64_t step) {
   const dp::Batch batch =  // May be empty, and is released all the same.
       Timed(Phase::kSampling, [&] { return parts_.sampler.Sample(grant); });
   ASSIGN_OR_RETURN(dp::ClippedSum sum,
-                   parts_.summer.SumClippedGradients(batch, parts_.clip_threshold.At(step)));
+                   parts_.summer.SumClippedGradients(batch, parts_.clip_threshold.At(step), step));
 
   // ---- private above, post-processing below ----
 

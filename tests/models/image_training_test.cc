@@ -1,0 +1,154 @@
+// Whole trainings on images: the same bits at every world size, and something learned.
+#include <bit>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/log.h"
+#include "common/dataset/value_file_writer.h"
+#include "gtest/gtest.h"
+#include "tests/equivalence/training_run.h"
+#include "worker/comm/testing/rank_processes.h"
+
+namespace sotto::equivalence {
+namespace {
+
+constexpr int32_t kSize = 4;
+constexpr int32_t kClasses = 3;
+constexpr int64_t kRecords = 40;
+
+// Images of three classes, each with a bright row of its own; the target is the class as a number.
+std::string WriteImages(const std::string& path) {
+  auto writer = dataset::ValueFileWriter::Create(path, {.value_type = dataset::ValueType::kUint8,
+                                                        .shape = {1, kSize, kSize},
+                                                        .classes = kClasses,
+                                                        .targets = 1});
+  SOTTO_CHECK_OK(writer.status());
+  for (int32_t i = 0; i < kRecords; ++i) {
+    const int32_t label = i % kClasses;
+    std::vector<uint8_t> values;
+    for (int32_t pixel = 0; pixel < kSize * kSize; ++pixel) {
+      const bool is_bright = pixel / kSize == label;
+      values.push_back(static_cast<uint8_t>((is_bright ? 200 : 40) + (7 * i + 3 * pixel) % 40));
+    }
+    SOTTO_CHECK_OK(writer->Add(values, label, std::vector<float>{static_cast<float>(label)}));
+  }
+  auto sha256 = writer->Finish();
+  SOTTO_CHECK_OK(sha256.status());
+  return *sha256;
+}
+
+struct Case {
+  std::string name;
+  void (*choose_model)(v1::ModelSpec& model);
+};
+
+void ChooseMlp(v1::ModelSpec& model) {
+  v1::MlpSpec& mlp = *model.mutable_mlp();
+  mlp.set_inputs(kSize * kSize);
+  mlp.add_hidden_widths(12);
+  mlp.add_hidden_widths(8);
+  mlp.set_outputs(kClasses);
+}
+
+void ChooseRegression(v1::ModelSpec& model) {
+  ChooseMlp(model);
+  model.mutable_mlp()->set_outputs(1);
+  model.mutable_mlp()->set_loss(v1::MEAN_SQUARED_ERROR);
+}
+
+void ChooseCnn(v1::ModelSpec& model) {
+  v1::CnnSpec& cnn = *model.mutable_cnn();
+  cnn.set_channels(1);
+  cnn.set_height(kSize);
+  cnn.set_width(kSize);
+  cnn.add_stage_channels(4);
+  cnn.add_stage_channels(8);
+  cnn.set_groups(2);
+  cnn.set_outputs(kClasses);
+}
+
+void ChooseVit(v1::ModelSpec& model) {
+  v1::VitSpec& vit = *model.mutable_vit();
+  vit.set_channels(1);
+  vit.set_image_size(kSize);
+  vit.set_patch_size(2);
+  vit.set_width(8);
+  vit.set_layers(2);
+  vit.set_heads(2);
+  vit.set_outputs(kClasses);
+  vit.set_init_stddev(0.2);
+}
+
+void ChooseDit(v1::ModelSpec& model) {
+  v1::DitSpec& dit = *model.mutable_dit();
+  dit.set_channels(1);
+  dit.set_image_size(kSize);
+  dit.set_patch_size(2);
+  dit.set_width(8);
+  dit.set_layers(2);
+  dit.set_heads(2);
+  dit.set_classes(kClasses);
+  dit.set_time_steps(20);
+  dit.set_init_stddev(0.2);
+}
+
+RunOptions OptionsOf(const Case& tested, const std::string& directory, int world_size) {
+  return {.world_size = world_size,
+          .mode = "flash_bk",
+          .noise_multiplier = 0.01,
+          .records = kRecords,
+          .clip_norm = 1,
+          .max_length = 3,
+          .choose_model = tested.choose_model,
+          .adjust = [directory](v1::JobPlan& plan) {
+            v1::DatasetFacts& dataset = *plan.mutable_dataset();
+            dataset.set_path(absl::StrCat(directory, "/images.bin"));
+            dataset.set_sha256(WriteImages(dataset.path()));
+            plan.mutable_train()->clear_lengths();
+            plan.mutable_train()->add_lengths(1);
+            plan.mutable_spec()->mutable_train()->mutable_learning_rate()->set_peak(2e-2);
+          }};
+}
+
+RunResult TrainIn(const Case& tested, int world_size) {
+  const std::string directory = *MakeTempDir(absl::StrCat(testing::TempDir(), "/sotto-"));
+  return Train(directory, OptionsOf(tested, directory, world_size));
+}
+
+int64_t Differences(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return -1;
+  int64_t count = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    count += std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]);
+  }
+  return count;
+}
+
+class ImageTrainingTest : public testing::TestWithParam<Case> {};
+
+TEST_P(ImageTrainingTest, RanksChangeNoBitAndTheLossFalls) {
+  const RunResult one = TrainIn(GetParam(), 1);
+  ASSERT_TRUE(one.succeeded);
+  ASSERT_EQ(one.losses.size(), 10);
+  EXPECT_LT(one.losses.back(), one.losses.front());
+  for (int world_size : {2, 3}) {
+    const RunResult many = TrainIn(GetParam(), world_size);
+    ASSERT_TRUE(many.succeeded) << world_size;
+    EXPECT_EQ(Differences(many.parameters, one.parameters), 0) << world_size << " ranks";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ImageTrainingTest,
+                         testing::Values(Case{"Mlp", ChooseMlp},
+                                         Case{"Regression", ChooseRegression},
+                                         Case{"Cnn", ChooseCnn}, Case{"Vit", ChooseVit},
+                                         Case{"Dit", ChooseDit}),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace sotto::equivalence
+
+int main(int argc, char** argv) { return sotto::comm::RankTestMain(argc, argv); }
