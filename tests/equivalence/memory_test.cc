@@ -10,8 +10,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
+#include "common/crypto/sha256.h"
+#include "common/layout/execution_schedule.h"
+#include "common/layout/gpt2_description.h"
 #include "common/layout/memory.h"
 #include "common/spec/model_layout.h"
+#include "common/spec/sharding_choice.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/training_run.h"
 #include "worker/comm/testing/rank_processes.h"
@@ -30,21 +34,26 @@ void PrintTo(const Case& tested, std::ostream* out) { *out << tested.name; }
 
 layout::MemoryEstimate Estimate(const RunOptions& options, const v1::JobPlan& plan) {
   const layout::ModelDescription model = *spec::DescribeModel(plan.spec().model());
-  const layout::FlatLayout layout =
-      *layout::FlatLayout::Create(model, plan.sharding().shard_group_size());
-  layout::LayerModes layer_modes;
-  if (options.layer_modes) layer_modes = options.layer_modes(model);
-  return layout::EstimateMemory(model, layout,
-                                {.gathered_slots = plan.sharding().gathered_slots(),
-                                 .gradient_slots = plan.sharding().gradient_slots(),
-                                 .mode = *spec::ModeOf(plan.sharding().mode()),
+  const layout::WrappedModel wrapped = *spec::WrapModel(model, plan.spec().workers().wrapping());
+  const layout::ScheduleChoice choice = *spec::ScheduleChoiceOf(plan, model, wrapped);
+  const int shards = plan.sharding().shard_group_size();
+  const layout::FlatLayout blocks = *layout::FlatLayout::Create(model, shards);
+  const layout::FlatLayout units = *layout::FlatLayout::Create(wrapped.units, shards);
+  return layout::EstimateMemory(model, blocks,
+                                {.gathered_slots = choice.gathered_slots,
+                                 .gradient_slots = choice.gradient_slots,
+                                 .mode = choice.mode,
                                  .micro_batch_size = options.micro_batch_size,
                                  .longest_length = options.max_length,
                                  .optimizer_states = options.sgd_learning_rate > 0 ? 0 : 2,
-                                 .strategy = *layout::FindStrategy(options.strategy),
-                                 .layer_modes = std::move(layer_modes),
+                                 .strategy = choice.strategy,
+                                 .layer_modes = choice.layer_modes,
                                  .world_size = options.world_size,
-                                 .threads_per_rank = options.threads_per_rank});
+                                 .threads_per_rank = options.threads_per_rank,
+                                 .units = &units,
+                                 .kept_gathered = choice.kept_gathered,
+                                 .block_units = wrapped.blocks.units,
+                                 .checkpointed_blocks = choice.checkpointed_blocks});
 }
 
 void Print(const std::string& name, int64_t measured, const layout::MemoryEstimate& estimate) {
@@ -134,6 +143,26 @@ layout::LayerModes Mixed(const layout::ModelDescription& model) {
   return modes;
 }
 
+// The plan's schedule is another one.
+void HashAgain(v1::JobPlan& plan) {
+  const layout::ModelDescription model = *spec::DescribeModel(plan.spec().model());
+  const layout::WrappedModel wrapped = *spec::WrapModel(model, plan.spec().workers().wrapping());
+  const layout::ScheduleOptions schedule =
+      layout::MakeScheduleOptions(model, *spec::ScheduleChoiceOf(plan, model, wrapped));
+  plan.mutable_sharding()->set_schedule_hash(
+      crypto::HexSha256(*layout::CanonicalScheduleText(schedule)));
+}
+
+void Checkpoint(v1::JobPlan& plan) {
+  for (int block : {0, 2}) plan.mutable_train()->add_checkpointed_blocks(block);
+  HashAgain(plan);
+}
+
+void KeepGathered(v1::JobPlan& plan) {
+  plan.mutable_sharding()->add_kept_gathered(2);
+  HashAgain(plan);
+}
+
 // ---- one rank: in this process ----
 
 class TensorMemoryTest : public ::testing::TestWithParam<Case> {};
@@ -212,6 +241,12 @@ std::vector<Case> AllCases() {
     o.records = 12;
   });
   add("large_vocabulary", [](RunOptions& o) { o.vocabulary_size = 6000; });
+  for (Case& tested : WithEachKept("checkpointed", [](RunOptions& o) { o.adjust = Checkpoint; })) {
+    if (tested.options.mode != "flash_bk") cases.push_back(std::move(tested));  // Refused.
+  }
+  Case kept{"kept_gathered", Usual("per_example")};
+  kept.options.adjust = KeepGathered;
+  cases.push_back(std::move(kept));
   Case mixed{"auto", Usual("per_example")};
   mixed.options.layer_modes = Mixed;
   cases.push_back(mixed);
@@ -224,6 +259,38 @@ std::vector<Case> AllCases() {
 
 INSTANTIATE_TEST_SUITE_P(Cases, TensorMemoryTest, ::testing::ValuesIn(AllCases()),
                          [](const auto& info) { return info.param.name; });
+
+// Whether the bounds above see a tensor that the plan forgets: one by one, every tensor that a
+// block's Forward keeps or makes is left out.
+TEST(ForgottenTensorTest, ThePlanFallsBelowTheMark) {
+  const layout::Gpt2Dimensions dimensions = {
+      .vocabulary_size = 512, .width = 64, .layers = 3, .heads = 4, .max_length = 96};
+  const layout::ModelDescription model = *layout::MakeGpt2Description(dimensions);
+  const layout::FlatLayout layout = *layout::FlatLayout::Create(model, 1);
+  const layout::MemoryOptions options = {
+      .mode = *layout::FindMode("flash"), .micro_batch_size = 8, .longest_length = 96};
+  const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
+  const v1::JobPlan plan = MakePlan(directory, Usual("flash"));
+  const absl::StatusOr<int64_t> measured = TensorPeakOf(plan, /*end_step=*/2);
+  ASSERT_TRUE(measured.ok()) << measured.status();
+  ASSERT_GE(layout::EstimateMemory(model, layout, options).tensor_bytes(), *measured);
+  int forgotten = 0;
+  for (size_t i = 0; i < model.footprints[1].forward.size(); ++i) {
+    layout::ModelDescription broken = model;
+    for (size_t stage = 1; stage + 1 < model.stages.size(); ++stage) {
+      std::vector<layout::TraceOperation>& forward = broken.footprints[stage].forward;
+      if (forward[i].kind != layout::TraceOperation::Kind::kKeep) continue;
+      forward.erase(forward.begin() + static_cast<int64_t>(i));
+    }
+    if (broken.footprints == model.footprints) continue;
+    const int64_t planned = layout::EstimateMemory(broken, layout, options).tensor_bytes();
+    // What a layer keeps anyway is kept twice.
+    if (planned == layout::EstimateMemory(model, layout, options).tensor_bytes()) continue;
+    EXPECT_LT(planned, *measured) << "without operation " << i;
+    ++forgotten;
+  }
+  EXPECT_GE(forgotten, 3);
+}
 
 // ---- several ranks: processes ----
 
