@@ -134,9 +134,13 @@ void AddTraining(std::string& text, const v1::JobPlan& plan) {
   AddFact(text, "expected batch size", absl::StrFormat("%.6g", train.expected_batch_size()));
   AddFact(text, "micro-batch size", absl::StrCat(train.micro_batch_size()));
   AddFact(text, "lengths", absl::StrJoin(train.lengths(), ", "));
-  AddFact(
-      text, "checkpoint every",
-      absl::StrCat(train.checkpoint_every_steps(), " steps, ", train.checkpoint_keep(), " kept"));
+  const std::string best =
+      train.checkpoint_keep_best() > 0
+          ? absl::StrCat(", and the ", train.checkpoint_keep_best(), " of lowest evaluation loss")
+          : "";
+  AddFact(text, "checkpoint every",
+          absl::StrCat(train.checkpoint_every_steps(), " steps, ", train.checkpoint_keep(), " kept",
+                       best));
   AddFact(text, "estimated time",
           train.estimated_seconds() > 0 ? absl::StrFormat("%.2g s", train.estimated_seconds())
                                         : "unknown: no profile of the device yet");
@@ -197,9 +201,8 @@ void AddUnusual(std::string& text, const v1::JobPlan& plan) {
   }
 }
 
-void AddSharding(std::string& text, const v1::JobPlan& plan) {
+void AddRanks(std::string& text, const v1::JobPlan& plan) {
   const v1::ShardingPlan& sharding = plan.sharding();
-  text += "sharding\n";
   std::string strategy = v1::Strategy_Name(plan.spec().workers().strategy());
   if (sharding.replicas() > 1) {
     absl::StrAppendFormat(&strategy, " (%d replicas of %d)", sharding.replicas(),
@@ -208,6 +211,12 @@ void AddSharding(std::string& text, const v1::JobPlan& plan) {
   AddFact(text, "workers",
           absl::StrFormat("%d, %s, %d threads each", sharding.world_size(), strategy,
                           sharding.threads_per_rank()));
+}
+
+void AddSharding(std::string& text, const v1::JobPlan& plan) {
+  const v1::ShardingPlan& sharding = plan.sharding();
+  text += "sharding\n";
+  AddRanks(text, plan);
   AddFact(text, "gradient mode",
           absl::StrFormat("%s: %s", sharding.mode_name(), ModeText(sharding.mode())));
   AddLayers(text, sharding);
@@ -228,6 +237,43 @@ void AddSharding(std::string& text, const v1::JobPlan& plan) {
             absl::StrFormat("%d elements, %d trained, %d with padding", unit.elements(),
                             unit.trained_elements(), unit.padded_elements()));
   }
+}
+
+std::string KindText(const v1::InferenceSpec& spec) {
+  switch (spec.kind_case()) {
+    case v1::InferenceSpec::kGenerate:
+      return absl::StrFormat(
+          "generate at most %d tokens, %s", spec.generate().max_new_tokens(),
+          spec.generate().temperature() > 0
+              ? absl::StrFormat("drawn at temperature %.4g, seed %d", spec.generate().temperature(),
+                                spec.generate().seed())
+              : "the likeliest each time");
+    case v1::InferenceSpec::kScore:
+      return "score continuations";
+    case v1::InferenceSpec::kCapture:
+      return absl::StrCat("capture the residual stream after blocks ",
+                          absl::StrJoin(spec.capture().layers(), ", "));
+    default:
+      return absl::StrFormat("add %.4g times the projections of %s", spec.edit().scale(),
+                             spec.edit().projections());
+  }
+}
+
+void AddInference(std::string& text, const v1::JobPlan& plan) {
+  const v1::InferenceSpec& spec = plan.spec().inference();
+  text += "inference\n";
+  AddFact(text, "does", KindText(spec));
+  AddFact(text, "parameters", absl::StrCat(plan.train().parameters()));
+  AddFact(text, "weights",
+          plan.inference().checkpoint_path().empty() ? plan.spec().model().hugging_face_directory()
+                                                     : plan.inference().checkpoint_path());
+  if (!spec.has_edit()) {
+    AddFact(text, "prompts",
+            absl::StrFormat("%d of %s, %d in a batch, %d tokens at most with what is added",
+                            plan.inference().prompts(), spec.prompt_file(),
+                            plan.inference().batch_size(), plan.inference().longest_prompt()));
+  }
+  AddFact(text, "output", spec.output());
 }
 
 void AddMemory(std::string& text, const v1::MemoryPlan& memory) {
@@ -259,11 +305,18 @@ std::string BytesText(int64_t bytes) {
 
 std::string PlanText(const v1::JobPlan& plan) {
   std::string text;
-  AddPrivacy(text, plan);
-  AddTraining(text, plan);
-  AddSharding(text, plan);
+  if (plan.has_inference()) {
+    AddInference(text, plan);
+    text += "sharding\n";
+    AddRanks(text, plan);
+  } else {
+    AddPrivacy(text, plan);
+    AddTraining(text, plan);
+    AddSharding(text, plan);
+  }
   AddMemory(text, plan.memory());
   for (const std::string& note : plan.notes()) absl::StrAppend(&text, "note: ", note, "\n");
+  if (plan.has_inference()) return text;  // No dataset is read: nothing to promise.
   absl::StrAppend(&text, "\n", client::Promise(plan.privacy(), plan.privacy().epsilon()), "\n");
   return text;
 }
