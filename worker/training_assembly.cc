@@ -116,8 +116,13 @@ absl::Status Training::Assembly::BuildModel() {
                                              .clipping = std::move(clipping),
                                              .loss_bound = plan().privacy().max_loss(),
                                              .max_examples = plan().train().micro_batch_size()}));
+  if (plan().sharding().check_operations()) {
+    checker_ = std::make_unique<train::OperationChecker>(
+        *parameters_,
+        train::OperationChecker::Options{.checks_activations = plan().privacy().not_private()});
+  }
   executor_ = std::make_unique<train::Executor>(schedule, *model_, *parameters_, *gradient_pass_,
-                                                &phase_profile_);
+                                                &phase_profile_, at::kFloat, checker_.get());
   return absl::OkStatus();
 }
 

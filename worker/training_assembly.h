@@ -74,6 +74,7 @@ class Training::Assembly {
   std::unique_ptr<models::Model> model_;
   std::unique_ptr<fsdp::ShardedParameters> parameters_;
   std::unique_ptr<dp::GradientPass> gradient_pass_;
+  std::unique_ptr<train::OperationChecker> checker_;  // null: operations are not checked
   std::unique_ptr<train::Executor> executor_;
   std::unique_ptr<data::RecordLoader> loader_;
   std::unique_ptr<data::ExampleDraws> draws_;             // null: the model draws nothing

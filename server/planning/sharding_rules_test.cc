@@ -156,6 +156,13 @@ TEST(ShardingRulesTest, UnitsMayBeSeveralBlocksOrLayers) {
   EXPECT_THAT(split.sharding().kept_gathered(), ElementsAre(5, 6, 7, 8)) << "the whole block";
 }
 
+TEST(ShardingRulesTest, ChecksOfOperationsReachTheWorkers) {
+  v1::JobSpec spec = MakeDemoSpec();
+  EXPECT_FALSE(MakePlan(spec).sharding().check_operations());
+  spec.mutable_workers()->set_check_operations(true);
+  EXPECT_TRUE(MakePlan(spec).sharding().check_operations());
+}
+
 TEST(ShardingRulesTest, RecomputationIsPlannedByBlocks) {
   v1::JobSpec spec = MakeDemoSpec();
   spec.mutable_gradient()->set_mode("auto");

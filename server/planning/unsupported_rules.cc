@@ -18,11 +18,8 @@ void CheckUnsupported(const v1::JobSpec& spec, Rules& rules) {
   const auto refuse = [&](bool is_set, absl::string_view field) {
     rules.Require(!is_set, field, kLater, "given");
   };
-  const v1::ModelSpec& model = spec.model();
   refuse(spec.privacy().metrics().has_accuracy_multiplier(), "privacy.metrics.accuracy_multiplier");
-  const v1::WorkersSpec& workers = spec.workers();
-  refuse(workers.check_operations(), "workers.check_operations");
-  CheckOffload(workers.offload(), rules);
+  CheckOffload(spec.workers().offload(), rules);
 }
 
 }  // namespace sotto::planning

@@ -90,6 +90,11 @@ void RecomputeInMergedBlocks(v1::JobPlan& plan) {
   plan.mutable_sharding()->add_kept_gathered(1);
 }
 
+void CheckEverything(v1::JobPlan& plan) {
+  RecomputeInMergedBlocks(plan);
+  plan.mutable_sharding()->set_check_operations(true);
+}
+
 std::vector<Choice> Choices() {
   return {{"KeepAll", KeepAll},
           {"KeepTheSecond", KeepTheSecond},
@@ -98,7 +103,8 @@ std::vector<Choice> Choices() {
           {"SplitAtLinearMaps", SplitAtLinearMaps},
           {"SplitAtNorms", SplitAtNorms},
           {"RecomputeAll", RecomputeAll},
-          {"RecomputeInMergedBlocks", RecomputeInMergedBlocks}};
+          {"RecomputeInMergedBlocks", RecomputeInMergedBlocks},
+          {"CheckEverything", CheckEverything}};
 }
 
 class ShardingOptionsTest : public ::testing::TestWithParam<std::string> {
@@ -174,6 +180,16 @@ TEST(ShardingOptionsUnderHybridShardTest, ReplicasKeepAndMergeToo) {
   const RunResult run = Train(NewDirectory(), options);
   ASSERT_TRUE(run.succeeded);
   EXPECT_EQ(run.parameters, plain.parameters);
+}
+
+// Initial weights beyond every float.
+TEST(CheckedOperationsTest, TheFirstOffenceEndsTheJob) {
+  RunOptions options{.world_size = 2, .records = 20};
+  options.adjust = [](v1::JobPlan& plan) {
+    plan.mutable_spec()->mutable_model()->mutable_gpt2()->set_init_stddev(1e39);
+    plan.mutable_sharding()->set_check_operations(true);
+  };
+  EXPECT_FALSE(Train(NewDirectory(), options).succeeded);
 }
 
 TEST(ShardingOptionsAndCheckpointsTest, AnotherWrappingMayResume) {

@@ -75,6 +75,7 @@ class ShardedParameters {
   const at::Tensor& WholeUnit(int unit, int slot) const { return gathered_.Whole(unit, slot); }
   const at::Tensor& WholeGradient(int unit, int slot) const { return gradients_.Whole(unit, slot); }
   absl::Span<const int> UnitsOfBlock(int block) const { return options_.blocks.units[block]; }
+  int num_blocks() const { return static_cast<int>(options_.blocks.units.size()); }
 
   // Adds the whole gradient in `slot` of every rank of the replica to the owners' gradient shards,
   // rank by rank; then, with `sums_replicas`, replaces the shards by their sums over the replicas.

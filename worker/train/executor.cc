@@ -12,13 +12,14 @@ using layout::ScheduledOperation;
 
 Executor::Executor(const layout::ScheduleOptions& options, models::Model& model,
                    fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass,
-                   PhaseProfile* profile, at::ScalarType compute_type)
+                   PhaseProfile* profile, at::ScalarType compute_type, OperationChecker* checker)
     : options_(options),
       model_(model),
       parameters_(parameters),
       gradient_pass_(gradient_pass),
       profile_(profile),
-      compute_type_(compute_type) {}
+      compute_type_(compute_type),
+      checker_(checker) {}
 
 absl::StatusOr<dp::PrivateStatistics> Executor::SumGradients(int micro_batches,
                                                              LoadMicroBatch load) {
@@ -61,7 +62,7 @@ absl::Status Executor::Execute(const layout::ExecutionSchedule& schedule, LoadMi
   Flow flow;
   for (size_t i = 0; i < schedule.operations.size(); ++i) {
     const ScheduledOperation& operation = schedule.operations[i];
-    RETURN_IF_ERROR(Perform(operation, load, flow));
+    RETURN_IF_ERROR(Run(operation, load, flow));
     const bool last = i + 1 == schedule.operations.size();
     if (last || schedule.operations[i + 1].micro_batch != operation.micro_batch) {
       finish(flow.batch, flow.losses_B);
@@ -69,6 +70,18 @@ absl::Status Executor::Execute(const layout::ExecutionSchedule& schedule, LoadMi
       flow = {};
     }
   }
+  return checker_ == nullptr ? absl::OkStatus() : checker_->Finish();
+}
+
+absl::Status Executor::Run(const ScheduledOperation& operation, LoadMicroBatch load, Flow& flow) {
+  if (checker_ == nullptr) return Perform(operation, load, flow);
+  RETURN_IF_ERROR(checker_->Before(operation));
+  RETURN_IF_ERROR(Perform(operation, load, flow));
+  const bool backward = operation.operations.Has(Operation::kBackwardInput);
+  const bool losses = operation.operations.Has(Operation::kForward) && flow.losses_B.defined();
+  checker_->After(operation, backward ? flow.output_grads
+                             : losses ? flow.losses_B
+                                      : flow.activations);
   return absl::OkStatus();
 }
 

@@ -16,6 +16,7 @@
 #include "worker/dp/private_statistics.h"
 #include "worker/fsdp/sharded_parameters.h"
 #include "worker/models/model.h"
+#include "worker/train/operation_checker.h"
 #include "worker/train/phase_profile.h"
 
 namespace sotto::train {
@@ -29,12 +30,14 @@ class Executor {
   using VisitLosses =
       absl::FunctionRef<void(const models::MicroBatch&, const at::Tensor& losses_B)>;
 
-  // Borrows its arguments. `options.forward_only` is false; `profile` may be null. With kBFloat16
-  // as `compute_type` stages read bfloat16 copies of the gathered parameters, so that activations
-  // and output gradients are bfloat16 too; losses, norms and gradients are float32 always.
+  // Borrows its arguments. `options.forward_only` is false; `profile` and `checker` may be null.
+  // With kBFloat16 as `compute_type` stages read bfloat16 copies of the gathered parameters, so
+  // that activations and output gradients are bfloat16 too; losses, norms and gradients are float32
+  // always.
   Executor(const layout::ScheduleOptions& options, models::Model& model,
            fsdp::ShardedParameters& parameters, dp::GradientPass& gradient_pass,
-           PhaseProfile* profile = nullptr, at::ScalarType compute_type = at::kFloat);
+           PhaseProfile* profile = nullptr, at::ScalarType compute_type = at::kFloat,
+           OperationChecker* checker = nullptr);
 
   // Adds the micro-batches' clipped gradient sums, of all ranks, to the owners' gradient shards.
   // Returns the private sums of this rank's examples. Errors: the communicator's; INTERNAL for a
@@ -60,6 +63,7 @@ class Executor {
   // `finish` is called after each micro-batch's last operation.
   absl::Status Execute(const layout::ExecutionSchedule& schedule, LoadMicroBatch load,
                        VisitLosses finish);
+  absl::Status Run(const layout::ScheduledOperation& operation, LoadMicroBatch load, Flow& flow);
   absl::Status Perform(const layout::ScheduledOperation& operation, LoadMicroBatch load,
                        Flow& flow);
   void Forward(const layout::ScheduledOperation& operation, LoadMicroBatch load, Flow& flow);
@@ -77,6 +81,7 @@ class Executor {
   dp::GradientPass& gradient_pass_;
   PhaseProfile* const profile_;
   const at::ScalarType compute_type_;
+  OperationChecker* const checker_;
   std::vector<at::Tensor> converted_;  // what Parameters returned last, unless float32
   std::map<std::pair<bool, int>, layout::ExecutionSchedule>
       schedules_;  // checked, by (forward_only, micro-batches)
