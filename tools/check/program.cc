@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "common/base/log.h"
 #include "tools/check/command.h"
+#include "tools/check/equality_command.h"
 #include "tools/check/gradients_command.h"
 #include "tools/check/logits_command.h"
 #include "tools/check/modes_command.h"
@@ -24,11 +25,8 @@ int RunProgram(int argc, char** argv) {
       "sotto-check");
   app.require_subcommand(1);
   const std::vector<Command> commands = {
-      AddModesCommand(app),
-      AddProfileCommand(app),
-      AddGradientsCommand(app),
-      AddLogitsCommand(app),
-      AddWorldCommand(app),
+      AddModesCommand(app),  AddProfileCommand(app), AddGradientsCommand(app),
+      AddLogitsCommand(app), AddWorldCommand(app),   AddEqualityCommand(app),
   };
   try {
     app.parse(argc, argv);

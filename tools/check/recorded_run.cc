@@ -9,7 +9,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedStep, loss, gradient_norm, clip_fract
                                    parameter_norm, parameter_distance, seconds, phases)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedLayer, name, first_weight_norm, first_gradient_norm,
                                    last_weight_norm, last_gradient_norm)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedRun, steps, layers, peak_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedRun, steps, layers, peak_bytes, tensor_peak_bytes,
+                                   nonzero_padding)
 
 double RecordedRun::MeanGradientNorm() const {
   double sum = 0;

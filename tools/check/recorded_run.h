@@ -42,7 +42,9 @@ struct RecordedLayer {
 struct RecordedRun {
   std::vector<RecordedStep> steps;
   std::vector<RecordedLayer> layers;
-  int64_t peak_bytes = 0;  // resident, of the rank that needed most
+  int64_t peak_bytes = 0;         // resident, of the rank that needed most
+  int64_t tensor_peak_bytes = 0;  // of tensors, of the rank that needed most
+  int64_t nonzero_padding = 0;    // elements of the parameters' padding, over all ranks
 
   double FinalLoss() const { return steps.empty() ? 0 : steps.back().loss; }
   double MeanGradientNorm() const;

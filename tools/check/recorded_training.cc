@@ -13,7 +13,6 @@
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file_writer.h"
-#include "common/spec/model_layout.h"
 #include "server/planning/planner.h"
 #include "tools/check/preset.h"
 #include "tools/check/rank_gang.h"
@@ -36,7 +35,7 @@ v1::JobSpec SpecOf(const RunSettings& settings, const ModeChoice& mode) {
   if (Clips(mode) || settings.noise_multiplier > 0) privacy.set_clip_norm(settings.clip_norm);
   privacy.set_fixed_noise_multiplier(settings.noise_multiplier);
   v1::TrainSpec& train = *spec.mutable_train();
-  train.set_expected_batch_size(settings.batch);
+  train.set_expected_batch_size(settings.batch * settings.copies);
   train.set_steps(settings.steps);
   train.set_micro_batch_size(settings.micro_batch);
   if (settings.uses_adamw) {
@@ -60,6 +59,17 @@ int64_t MaxLengthOf(const v1::ModelSpec& model) {
   return model.gpt2().max_length();
 }
 
+int32_t VocabularySizeOf(const v1::ModelSpec& model) {
+  if (model.has_llama()) return model.llama().vocabulary_size();
+  if (model.has_encoder()) return model.encoder().vocabulary_size();
+  return model.gpt2().vocabulary_size();
+}
+
+absl::Status CheckFamily(const v1::ModelSpec& model) {
+  if (model.has_gpt2() || model.has_llama() || model.has_encoder()) return absl::OkStatus();
+  return absl::InvalidArgumentError("--model must be a gpt2, llama or encoder: records are tokens");
+}
+
 // A worker truncates records that are longer, the oracle does not.
 absl::Status CheckLength(const RunSettings& settings) {
   const int64_t longest = MaxLengthOf(settings.model);
@@ -68,14 +78,49 @@ absl::Status CheckLength(const RunSettings& settings) {
                                                  longest, ", but is ", settings.length));
 }
 
+struct Record {
+  std::vector<int32_t> tokens;
+  std::vector<uint8_t> scored;
+  int32_t label = dataset::TokenFileWriter::kNoLabel;
+};
+
+// Records of many lengths, some with a prompt that is not scored. Tokens follow one another by a
+// rule more often than not, so that there is something to learn.
+std::vector<Record> MakeRecords(const RunSettings& settings, int32_t vocabulary_size,
+                                int32_t classes) {
+  std::mt19937_64 generator(settings.seed);
+  const auto below = [&generator](int64_t bound) {
+    return static_cast<int32_t>(generator() % static_cast<uint64_t>(bound));
+  };
+  std::vector<Record> records(settings.records);
+  for (int index = 0; index < settings.records; ++index) {
+    const int32_t shortest = std::min(2, settings.length);
+    std::vector<int32_t>& tokens = records[index].tokens;
+    tokens.resize(shortest + below(settings.length - shortest + 1));
+    if (index == 0 || settings.full_length) tokens.resize(settings.length);
+    records[index].scored.assign(tokens.size(), 1);
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      const bool follows = t > 0 && below(4) != 0;
+      tokens[t] = follows ? (3 * tokens[t - 1] + 1) % vocabulary_size : below(vocabulary_size);
+      if (!settings.full_length && index % 5 == 4 && t < tokens.size() / 4) {
+        records[index].scored[t] = 0;
+      }
+    }
+    if (classes > 0) records[index].label = tokens[0] % classes;
+  }
+  return records;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RecordedTraining>> RecordedTraining::Create(
     const RunSettings& settings) {
-  RETURN_IF_ERROR(spec::DescribeModel(settings.model).status());
+  RETURN_IF_ERROR(CheckFamily(settings.model));
   RETURN_IF_ERROR(CheckLength(settings));
   ASSIGN_OR_RETURN(std::string folder, MakeTempDir("/tmp/sotto-check-"));
   std::unique_ptr<RecordedTraining> training(new RecordedTraining(settings, std::move(folder)));
+  // Planning bounds the model before it describes it.
+  RETURN_IF_ERROR(training->Plan({.name = "no_dp"}).status());
   RETURN_IF_ERROR(training->WriteRecords());
   return training;
 }
@@ -90,47 +135,36 @@ RecordedTraining::~RecordedTraining() {
   std::filesystem::remove_all(folder_, ignored);
 }
 
-// Records of many lengths, some with a prompt that is not scored. Tokens follow one another by a
-// rule more often than not, so that there is something to learn.
 absl::Status RecordedTraining::WriteRecords() {
-  ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(settings_.model));
-  const auto vocabulary_size = static_cast<int32_t>(model.vocabulary_size);
+  const int32_t vocabulary_size = VocabularySizeOf(settings_.model);
   const int32_t classes = settings_.model.encoder().classes();
   ASSIGN_OR_RETURN(
       dataset::TokenFileWriter writer,
       dataset::TokenFileWriter::Create(records_path_, {.vocabulary_size = vocabulary_size,
                                                        .max_length = settings_.length,
                                                        .classes = classes}));
-  std::mt19937_64 generator(settings_.seed);
-  const auto below = [&generator](int64_t bound) {
-    return static_cast<int32_t>(generator() % static_cast<uint64_t>(bound));
-  };
-  for (int record = 0; record < settings_.records; ++record) {
-    const int32_t shortest = std::min(2, settings_.length);
-    std::vector<int32_t> tokens(shortest + below(settings_.length - shortest + 1));
-    if (record == 0 || settings_.full_length) tokens.resize(settings_.length);
-    std::vector<uint8_t> scored(tokens.size(), 1);
-    for (size_t t = 0; t < tokens.size(); ++t) {
-      const bool follows = t > 0 && below(4) != 0;
-      tokens[t] = follows ? (3 * tokens[t - 1] + 1) % vocabulary_size : below(vocabulary_size);
-      if (!settings_.full_length && record % 5 == 4 && t < tokens.size() / 4) scored[t] = 0;
+  const std::vector<Record> records = MakeRecords(settings_, vocabulary_size, classes);
+  for (size_t begin = 0; begin < records.size(); begin += settings_.micro_batch) {
+    const size_t end = std::min(begin + settings_.micro_batch, records.size());
+    for (int copy = 0; copy < settings_.copies; ++copy) {
+      for (size_t i = begin; i < end; ++i) {
+        RETURN_IF_ERROR(writer.Add(records[i].tokens, records[i].scored, records[i].label));
+      }
     }
-    const int32_t label = classes > 0 ? tokens[0] % classes : dataset::TokenFileWriter::kNoLabel;
-    RETURN_IF_ERROR(writer.Add(tokens, scored, label));
   }
   ASSIGN_OR_RETURN(records_sha256_, writer.Finish());
   return absl::OkStatus();
 }
 
 absl::StatusOr<v1::JobPlan> RecordedTraining::Plan(const ModeChoice& mode) const {
-  ASSIGN_OR_RETURN(const layout::ModelDescription model, spec::DescribeModel(settings_.model));
   v1::DatasetFacts dataset;
   dataset.set_name("check");
   dataset.set_path(records_path_);
   dataset.set_sha256(records_sha256_);
-  dataset.set_max_records(settings_.records);
-  dataset.set_vocabulary_size(static_cast<int32_t>(model.vocabulary_size));
+  dataset.set_max_records(settings_.records * settings_.copies);
+  dataset.set_vocabulary_size(VocabularySizeOf(settings_.model));
   dataset.set_max_length(settings_.length);
+  dataset.set_classes(settings_.model.encoder().classes());
   RunSettings settings = settings_;
   if (mode.world_size > 0) settings.world_size = mode.world_size;
   const int cores = settings.threads > 0 ? settings.threads * settings.world_size

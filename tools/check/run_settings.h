@@ -12,10 +12,13 @@ namespace sotto::check {
 struct RunSettings {
   v1::ModelSpec model;
   int32_t length = 64;       // tokens of the longest record
-  int32_t records = 32;      // of the random data set
+  int32_t records = 32;      // of the random data set, copies apart
   bool full_length = false;  // all records are of that length, and every token is scored
-  double batch = 16;         // expected examples of a step; as many as records: all, every step
-  int32_t micro_batch = 4;   // examples of one forward and backward
+  // How often each record is there: every run of `micro_batch` records that many times in a row, so
+  // that in a full batch of full-length records as many ranks each get one copy.
+  int32_t copies = 1;
+  double batch = 16;        // expected examples of a step, copies apart; as many as records: all
+  int32_t micro_batch = 4;  // examples of one forward and backward
   int64_t steps = 10;
   bool uses_adamw = false;  // else SGD, which amplifies no rounding
   double learning_rate = 0.1;

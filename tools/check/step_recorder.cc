@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/layout/execution_schedule.h"
 #include "tools/check/step_noise.h"
+#include "worker/memory/tensor_memory.h"
 #include "worker/resident_memory.h"
 
 namespace sotto::check {
@@ -43,6 +44,26 @@ absl::StatusOr<std::vector<std::vector<std::vector<float>>>> GatherAll(
     }
   }
   return model;
+}
+
+// Of what this rank owns; padding must stay zero.
+int64_t CountNonzeroPadding(const fsdp::ShardedParameters& parameters) {
+  int64_t count = 0;
+  for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
+    const at::Tensor& shard = parameters.MasterShard(unit);
+    const float* values = shard.const_data_ptr<float>();
+    int64_t next = 0;
+    const auto count_up_to = [&](int64_t end) {
+      count += std::count_if(values + next, values + end, [](float value) { return value != 0; });
+    };
+    for (const layout::Interval& used :
+         parameters.layout().UsedIntervals(unit, parameters.shard_rank())) {
+      count_up_to(used.begin);
+      next = used.end;
+    }
+    count_up_to(shard.numel());
+  }
+  return count;
 }
 
 }  // namespace
@@ -184,10 +205,17 @@ absl::StatusOr<std::vector<std::vector<double>>> StepRecorder::GradientNorms(int
 absl::StatusOr<RecordedRun> StepRecorder::Finish() {
   RETURN_IF_ERROR(status_);
   comm::Communicator& communicator = parameters_->communicator();
-  std::vector<double> peaks(communicator.world_size());
-  peaks[communicator.rank()] = static_cast<double>(PeakResidentBytes());
-  RETURN_IF_ERROR(communicator.AllReduceSum(absl::MakeSpan(peaks)));
-  run_.peak_bytes = static_cast<int64_t>(*std::max_element(peaks.begin(), peaks.end()));
+  const int ranks = communicator.world_size();
+  // By rank: resident peaks, then tensors'; then the padding of all.
+  std::vector<double> values(2 * ranks + 1);
+  values[communicator.rank()] = static_cast<double>(PeakResidentBytes());
+  values[ranks + communicator.rank()] = static_cast<double>(memory::TensorPeakBytes());
+  values.back() = static_cast<double>(CountNonzeroPadding(*parameters_));
+  RETURN_IF_ERROR(communicator.AllReduceSum(absl::MakeSpan(values)));
+  const auto second = values.begin() + ranks;
+  run_.peak_bytes = static_cast<int64_t>(*std::max_element(values.begin(), second));
+  run_.tensor_peak_bytes = static_cast<int64_t>(*std::max_element(second, values.end() - 1));
+  run_.nonzero_padding = static_cast<int64_t>(values.back());
   return std::move(run_);
 }
 

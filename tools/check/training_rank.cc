@@ -14,6 +14,7 @@
 #include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
 #include "worker/grant/grant_gate.h"
+#include "worker/memory/tensor_memory.h"
 #include "worker/training.h"
 
 namespace sotto::check {
@@ -50,6 +51,7 @@ absl::Status WriteRequest(const RunRequest& request, const std::string& director
 }
 
 absl::Status TrainAsRank(const RankContext& context) {
+  memory::CountTensors();
   SetMinLogSeverity(LogSeverity::kWARNING);
   ASSIGN_OR_RETURN(const RunRequest request, ReadRequest(context.directory));
   const int64_t steps = request.plan.train().steps();
