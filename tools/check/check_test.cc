@@ -209,6 +209,15 @@ TEST(ModesTest, ModesThatCannotBePlannedAreRefusedBeforeAnyTraining) {
   EXPECT_THAT(progress, IsEmpty());
 }
 
+// At once: planning's limits come before a description of a billion layers.
+TEST(ModesTest, ModelsBeyondTheLimitsOfPlanningAreRefused) {
+  RunSettings settings = SmallSettings();
+  settings.model.mutable_gpt2()->set_layers(1'000'000'000);
+  EXPECT_THAT(
+      Compare({.name = "test", .settings = settings, .modes = AllModes(), .reference = "ghost"}),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layers")));
+}
+
 TEST(ModesTest, RecordsLongerThanTheModelsAreRefused) {
   Preset preset{.name = "test",
                 .settings = SmallSettings(),
@@ -230,6 +239,7 @@ TEST(ReportTest, WithoutTheReferenceModesThatClipAreConsistent) {
   EXPECT_EQ(consistency["final_loss_range"], 2);
   EXPECT_EQ(consistency["average_gradient_norm"]["mean"], 1.5);
   EXPECT_THAT(ReportText(comparison), HasSubstr("mean 2.000000"));
+  EXPECT_THAT(ReportText(comparison), HasSubstr("ref.: none, per_example did not run."));
 
   comparison.outcomes.erase(comparison.outcomes.begin(), comparison.outcomes.begin() + 2);
   EXPECT_TRUE(ReportJson(comparison)["consistency"].is_null());

@@ -56,6 +56,28 @@ struct Consistency {
   double gradient_norm_range = 0;
 };
 
+bool HasReference(const ModeComparison& comparison) {
+  return std::any_of(
+      comparison.outcomes.begin(), comparison.outcomes.end(), [&](const ModeOutcome& outcome) {
+        return outcome.status.ok() && outcome.mode.Label() == comparison.preset.reference;
+      });
+}
+
+// What the columns "ref." mean.
+std::string ReferenceText(const ModeComparison& comparison) {
+  const std::string& reference = comparison.preset.reference;
+  if (!HasReference(comparison)) {
+    return absl::StrCat("ref.: none, ", reference, " did not run.");
+  }
+  const bool clips_differ = std::any_of(
+      comparison.outcomes.begin(), comparison.outcomes.end(), [&](const ModeOutcome& outcome) {
+        return outcome.status.ok() && outcome.mode.Label() != reference &&
+               !outcome.from_reference.has_value();
+      });
+  return absl::StrCat("ref.: ", reference,
+                      clips_differ ? "; modes without a value clip otherwise than it does." : ".");
+}
+
 double RangeOf(const std::vector<double>& values) {
   if (values.empty()) return 0;
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
@@ -64,15 +86,12 @@ double RangeOf(const std::vector<double>& values) {
 
 // Nothing where there are no such modes.
 std::optional<Consistency> ConsistencyOf(const ModeComparison& comparison) {
-  const auto is_reference = [&](const ModeOutcome& outcome) {
-    return outcome.status.ok() && outcome.mode.Label() == comparison.preset.reference;
-  };
-  const bool has_reference =
-      std::any_of(comparison.outcomes.begin(), comparison.outcomes.end(), is_reference);
+  const bool has_reference = HasReference(comparison);
   std::vector<double> losses, norms;
   for (const ModeOutcome& outcome : comparison.outcomes) {
-    const bool counts =
-        has_reference ? is_reference(outcome) || outcome.from_reference.has_value() : outcome.clips;
+    const bool counts = has_reference ? outcome.mode.Label() == comparison.preset.reference ||
+                                            outcome.from_reference.has_value()
+                                      : outcome.clips;
     if (!outcome.status.ok() || !counts) continue;
     losses.push_back(outcome.run.FinalLoss());
     norms.push_back(outcome.run.MeanGradientNorm());
@@ -228,10 +247,9 @@ std::string ReportText(const ModeComparison& comparison) {
   }
   absl::StrAppendFormat(
       &text,
-      "\nref.: %s; no_dp where it alone does not clip has none. distance: of the last parameters "
-      "from fp64's,\nover their norm. Limits: loss %.0e, gradient norm %.0e (absolute and "
-      "relative; each matrix's too).\n\n",
-      comparison.preset.reference, comparison.tolerance.loss, comparison.tolerance.gradient_norm);
+      "\n%s distance: of the last parameters from fp64's, over their norm.\nLimits: loss %.0e, "
+      "gradient norm %.0e (absolute and relative; each matrix's too).\n\n",
+      ReferenceText(comparison), comparison.tolerance.loss, comparison.tolerance.gradient_norm);
   absl::StrAppend(&text, ConsistencyText(ConsistencyOf(comparison)));
   if (comparison.epsilon > 0) {
     absl::StrAppendFormat(
