@@ -6,6 +6,7 @@
 #include <ostream>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ATen/Functions.h"
@@ -128,6 +129,27 @@ TEST_P(SensitivityTest, RemovingAnExampleMovesTheSumByAtMostTheClipNorm) {
     }
   }
   EXPECT_GE(largest, 0.999 * AppliedClipNorm(kExamples));
+}
+
+// Equal examples, one after the other: the larger the sum, the coarser float32 rounds what another
+// one adds to it, about as often up as down. Without the rounding margin this exceeds C.
+TEST_P(SensitivityTest, OneMoreOfManyEqualExamplesMovesTheSumByAtMostTheClipNorm) {
+  constexpr int64_t kExamples = 600;
+  const TestModel model = SmallModel(GetParam().tied);
+  const models::MicroBatch batch = MakeMicroBatch(1, kTokens, kVocabulary, /*seed=*/3);
+  ModeRun run(model, OptionsOf(GetParam(), kExamples), /*max_examples=*/1);
+  std::vector<at::Tensor> before = SumOf(run, batch, 1);
+  double largest = Norm(before);
+  for (int64_t count = 2; count <= kExamples; ++count) {
+    run.Run(batch);
+    std::vector<at::Tensor> sum;
+    for (const at::Tensor& flat : run.flat_gradients()) sum.push_back(flat.to(at::kDouble));
+    const double distance = Distance(sum, before);
+    largest = std::max(largest, distance);
+    ASSERT_LE(distance, kClipNorm) << count << " examples";
+    before = std::move(sum);
+  }
+  EXPECT_GT(largest, AppliedClipNorm(kExamples));  // Some are rounded up.
 }
 
 // The same for rules that are not flat: 100 removals each.
