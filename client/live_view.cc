@@ -9,7 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "client/promise.h"
-#include "common/checkpoint/hugging_face_export.h"
+#include "common/spec/hugging_face_config_writer.h"
 
 namespace sotto::client {
 namespace {
@@ -59,6 +59,15 @@ std::string LossText(const v1::StepReport& report) {
   if (report.has_raw()) return absl::StrFormat("raw loss %.3f", report.raw().mean_loss());
   return absl::StrFormat("loss %.3f±%.2g (%.3f smoothed)", report.noised_mean_loss(),
                          report.mean_loss_standard_error(), report.smoothed_mean_loss());
+}
+
+// Nothing of a dataset was read: nothing to promise.
+std::string InferenceSummary(const v1::Job& job) {
+  std::string summary =
+      absl::StrFormat("%s %s (%s)\n", job.id(), Words(v1::JobState_Name(job.state())),
+                      Words(v1::StateReason_Name(job.reason())));
+  if (!job.message().empty()) absl::StrAppend(&summary, "  ", job.message(), "\n");
+  return summary;
 }
 
 }  // namespace
@@ -177,6 +186,7 @@ std::string LiveView::Leave() {
 }
 
 std::string LiveView::Summary(const v1::Job& job) const {
+  if (job.plan().has_inference()) return InferenceSummary(job);
   std::string summary = absl::StrFormat(
       "%s %s (%s) after %d steps\n", job.id(), Words(v1::JobState_Name(job.state())),
       Words(v1::StateReason_Name(job.reason())), job.completed_steps());
@@ -197,7 +207,7 @@ std::string LiveView::Summary(const v1::Job& job) const {
   // epsilon holds then.
   const double promised = std::max(job.epsilon(), job.plan().privacy().epsilon());
   absl::StrAppend(&summary, "\n", Promise(job.plan().privacy(), promised), "\n");
-  const bool exports = checkpoint::HuggingFaceConfig(job.plan().spec().model()).ok();
+  const bool exports = spec::FormatHuggingFaceConfig(job.plan().spec().model(), "F32").ok();
   if (!job.checkpoint_path().empty() && exports) {
     absl::StrAppendFormat(&summary,
                           "\nNext: sotto export %s --out model   writes a Hugging Face directory\n",

@@ -153,6 +153,13 @@ TEST(LiveViewTest, TheSummaryHasLossesEpsilonCheckpointPromiseAndNextStep) {
   EXPECT_THAT(summary, HasSubstr("sotto export job-7"));
 }
 
+TEST(LiveViewTest, TheSummaryOfInferencePromisesNothing) {
+  v1::Job job = MakeJob();
+  job.mutable_plan()->mutable_inference()->set_prompts(3);
+  job.set_reason(v1::INFERENCE_DONE);
+  EXPECT_EQ(MakeView(/*is_terminal=*/false).Summary(job), "job-7 succeeded (inference done)\n");
+}
+
 TEST(LiveViewTest, TheSummaryProposesNoExportThatWouldBeRefused) {
   LiveView view = MakeView(/*is_terminal=*/false);
   v1::Job job = MakeJob();
@@ -160,9 +167,9 @@ TEST(LiveViewTest, TheSummaryProposesNoExportThatWouldBeRefused) {
   v1::ModelSpec& model = *job.mutable_plan()->mutable_spec()->mutable_model();
   EXPECT_THAT(view.Summary(job), HasSubstr("sotto export"));
   model.mutable_adaptation()->mutable_lora()->set_rank(4);
-  EXPECT_THAT(view.Summary(job), Not(HasSubstr("sotto export")));
+  EXPECT_THAT(view.Summary(job), HasSubstr("sotto export"));  // Adapters are merged.
   model.Clear();
-  model.mutable_llama();
+  model.mutable_encoder();
   EXPECT_THAT(view.Summary(job), Not(HasSubstr("sotto export")));
   EXPECT_THAT(view.Summary(job), HasSubstr("/state/jobs/job-7/checkpoints/step-10"));
 }

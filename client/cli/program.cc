@@ -20,6 +20,10 @@ void AddVerbs(CLI::App& app, Context& context) {
   AddCancelVerb(app, context);
   AddLogsVerb(app, context);
   AddExportVerb(app, context);
+  AddGenerateVerb(app, context);
+  AddScoreVerb(app, context);
+  AddCaptureVerb(app, context);
+  AddEditVerb(app, context);
   AddDataVerb(app, context);
   AddDatasetVerb(app, context);
   AddLedgerVerb(app, context);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/plan_text.h"
 #include "client/cli/table.h"
@@ -95,9 +96,11 @@ TEST_F(ProgramTest, AnAddressWhereNobodyListensIsUnreachable) {
 
 TEST_F(ProgramTest, EveryVerbHasHelpWithAnExample) {
   for (const char* verb :
-       {"run", "submit", "plan", "watch", "wait", "list", "get", "cancel", "logs", "export",
-        "data prepare", "dataset add", "dataset list", "dataset show", "ledger show",
-        "ledger verify", "epsilon", "sigma", "version"}) {
+       {"run",           "submit",      "plan",         "watch",        "wait",
+        "list",          "get",         "cancel",       "logs",         "export",
+        "data prepare",  "dataset add", "dataset list", "dataset show", "ledger show",
+        "ledger verify", "epsilon",     "sigma",        "version",      "generate",
+        "score",         "capture",     "edit"}) {
     std::vector<std::string> arguments = absl::StrSplit(verb, ' ');
     arguments.push_back("--help");
     const Outcome outcome = Run(arguments);
@@ -112,6 +115,22 @@ TEST_F(ProgramTest, UnknownVerbsAndOptionsAreUsageErrors) {
   EXPECT_EQ(Run({"list", "--frobnicate"}).code, 2);
   EXPECT_EQ(Run({"list", "--output", "xml"}).code, 2);
   EXPECT_EQ(Run({"submit"}).code, 2);
+}
+
+TEST_F(ProgramTest, InferenceVerbsRefuseWhatTheyCannotAskFor) {
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"generate", "--out", "o", "--prompts", "p"},
+           {"generate", "--out", "o", "--prompts", "p", "--model", "m", "--job", "j"},
+           {"generate", "--out", "o", "--model", "m"},
+           {"generate", "--out", "o", "--prompts", "p", "--model", "m", "--temperature", "-1"},
+           {"score", "--out", "o", "--prompts", "p", "--model", "m", "--strategy", "ZERO"},
+           {"capture", "--out", "o", "--prompts", "p", "--model", "m"},
+           {"edit", "--out", "o", "--projections", "p", "--model", "m", "--scale", "0"},
+           {"edit", "--out", "o", "--projections", "p", "--model", "m", "--prompts", "p"}}) {
+    const Outcome outcome = Run(arguments);
+    EXPECT_EQ(outcome.code, 2) << absl::StrJoin(arguments, " ");
+    EXPECT_NE(outcome.err, "");
+  }
 }
 
 TEST_F(ProgramTest, AMalformedSpecIsRefusedBeforeAnyCoordinatorIsAsked) {
@@ -216,6 +235,25 @@ TEST(PlanTextTest, SaysWhatIsChargedAndPromised) {
   EXPECT_THAT(text, HasSubstr("epsilon 2.75 for 44 steps, 4 of them a reserve"));
   EXPECT_THAT(text, HasSubstr("at most epsilon = 2.5"));
   EXPECT_THAT(text, Not(HasSubstr("not private")));
+}
+
+TEST(PlanTextTest, SaysWhatInferenceReadsAndWrites) {
+  v1::JobPlan plan;
+  v1::InferenceSpec& spec = *plan.mutable_spec()->mutable_inference();
+  spec.set_prompt_file("/p");
+  spec.set_output("/o");
+  spec.mutable_generate()->set_max_new_tokens(9);
+  plan.mutable_inference()->set_prompts(5);
+  plan.mutable_inference()->set_longest_prompt(20);
+  plan.mutable_inference()->set_checkpoint_path("/checkpoints/7");
+  plan.mutable_sharding()->set_world_size(2);
+  plan.add_notes("The weights are job-1's.");
+  const std::string text = PlanText(plan);
+  EXPECT_THAT(
+      text, AllOf(HasSubstr("generate at most 9 tokens, the likeliest each time"),
+                  HasSubstr("5 of /p"), HasSubstr("20 tokens at most"), HasSubstr("/checkpoints/7"),
+                  HasSubstr("/o\n"), HasSubstr("note: The weights are job-1's.")));
+  EXPECT_THAT(text, AllOf(Not(HasSubstr("privacy")), Not(HasSubstr("epsilon"))));
 }
 
 TEST(PlanTextTest, BytesHaveTheirUnit) {
