@@ -8,11 +8,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
+#include "worker/train/failure_reason.h"
 
 namespace sotto {
 namespace {
 
-absl::Status Misfit(const std::string& what) { return absl::InvalidArgumentError(what); }
+// The file is the one that was planned for, so a repetition would find the same.
+absl::Status Misfit(const std::string& what) {
+  return train::WithFailureReason(absl::InvalidArgumentError(what),
+                                  train::FailureReason::kPlanCannotRun);
+}
 
 // What a model needs of its data.
 struct Wanted {

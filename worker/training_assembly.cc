@@ -24,11 +24,18 @@ namespace {
 using train::FailureReason;
 using train::WithFailureReason;
 
-// A plan that this worker cannot execute as it stands is of another version, or has numbers that
-// planning should have refused: another attempt would be of the same plan.
+// Numbers that planning should have refused, or that this worker understands otherwise: another
+// attempt would be of the same plan.
 absl::Status PlanError(absl::Status status) {
   if (!absl::IsFailedPrecondition(status) && !absl::IsInvalidArgument(status)) return status;
-  return WithFailureReason(std::move(status), FailureReason::kProtocol);
+  return WithFailureReason(std::move(status), FailureReason::kPlanCannotRun);
+}
+
+// Files that are whole and fit the model are opened without an error; those that do not fit it say
+// so themselves.
+absl::Status FileError(absl::Status status) {
+  if (status.ok() || train::FailureReasonOf(status) != FailureReason::kOther) return status;
+  return WithFailureReason(std::move(status), FailureReason::kInvalidData);
 }
 
 // Micro-batches of a full batch over all ranks, in the longest bucket or spread: every bucket may
@@ -74,9 +81,7 @@ absl::StatusOr<std::unique_ptr<Training::Assembly>> Training::Assembly::Create(
   RETURN_IF_ERROR(PlanError(layouts.status()));
   std::unique_ptr<Assembly> assembly(
       new Assembly(std::move(options), parts, std::move(description), *std::move(layouts)));
-  if (absl::Status status = assembly->OpenFiles(); !status.ok()) {
-    return WithFailureReason(std::move(status), FailureReason::kInvalidData);
-  }
+  RETURN_IF_ERROR(FileError(assembly->OpenFiles()));
   RETURN_IF_ERROR(PlanError(assembly->BuildModel()));
   RETURN_IF_ERROR(PlanError(assembly->BuildPrivacy(std::move(secret))));
   assembly->BuildSummer();

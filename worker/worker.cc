@@ -20,6 +20,7 @@
 #include "worker/control_observer.h"
 #include "worker/device_profile.h"
 #include "worker/exit_file.h"
+#include "worker/inference_job.h"
 #include "worker/train/failure_reason.h"
 #include "worker/training.h"
 
@@ -50,6 +51,13 @@ Ending EndingOf(const train::TrainLoop::Outcome& outcome) {
   return ending;
 }
 
+Ending EndingOf(const infer::Outcome& outcome) {
+  Ending ending;
+  ending.finished.set_outcome(outcome.was_stopped ? v1::Finished::STOPPED : v1::Finished::DONE);
+  ending.finished.set_completed_steps(outcome.prompts);
+  return ending;
+}
+
 Ending EndingOf(const absl::Status& failure) {
   Ending ending;
   ending.finished.set_outcome(v1::Finished::FAILED);
@@ -71,6 +79,10 @@ Ending EndingOf(const absl::Status& failure) {
       ending.finished.set_reason(v1::INTERNAL);
       ending.exit_code = kExitFailure;
       break;
+    case FailureReason::kPlanCannotRun:
+      ending.finished.set_reason(v1::PLAN_CANNOT_RUN);
+      ending.exit_code = kExitPlanCannotRun;
+      break;
     case FailureReason::kOther:
       ending.finished.set_reason(v1::WORKER_FAILED);
       ending.exit_code = absl::IsInternal(failure) ? kExitInternal : kExitFailure;
@@ -85,13 +97,16 @@ class Worker {
  public:
   explicit Worker(const WorkerOptions& options) : options_(options) {}
 
-  // Attaches and trains.
-  absl::StatusOr<train::TrainLoop::Outcome> Run() {
+  // Attaches and does what the plan says.
+  absl::StatusOr<Ending> Run() {
     RETURN_IF_ERROR(Attach());
     RETURN_IF_ERROR(Connect());
+    MakeGate();
+    if (welcome_.plan().has_inference()) return Infer();
     RETURN_IF_ERROR(BuildTraining());
     client_->Serve(gate_.get());
-    return training_->Run();
+    ASSIGN_OR_RETURN(const train::TrainLoop::Outcome outcome, training_->Run());
+    return EndingOf(outcome);
   }
 
   // Tells how it ended: the file first, in case nobody listens.
@@ -155,8 +170,7 @@ class Worker {
     return absl::OkStatus();
   }
 
-  absl::Status BuildTraining() {
-    at::set_num_threads(welcome_.plan().sharding().threads_per_rank());
+  void MakeGate() {
     grant::GrantGate::Options gate{.attempt = options_.attempt,
                                    .end_step = welcome_.end_step(),
                                    .coordinator_grace = grace_,
@@ -164,10 +178,24 @@ class Worker {
     if (options_.rank == 0) {
       gate.request_more = [this](int64_t first_step) { client_->RequestSteps(first_step); };
     }
+    gate_ = std::make_unique<grant::GrantGate>(std::move(gate));
+  }
+
+  absl::StatusOr<Ending> Infer() {
+    client_->Serve(gate_.get());
+    ASSIGN_OR_RETURN(
+        const infer::Outcome outcome,
+        RunInferenceJob(
+            {.plan = welcome_.plan(), .attempt = options_.attempt, .rank = options_.rank},
+            *communicator_, *gate_, *client_));
+    return EndingOf(outcome);
+  }
+
+  absl::Status BuildTraining() {
+    at::set_num_threads(welcome_.plan().sharding().threads_per_rank());
     if (welcome_.measure_device() && options_.rank == 0) {
       client_->ReportDevice(spec::ProfileMessage(MeasureDeviceProfile(RealClock::Get())));
     }
-    gate_ = std::make_unique<grant::GrantGate>(std::move(gate));
     observer_ = std::make_unique<ControlObserver>(*client_, options_.rank);
     crypto::Secret secret = Training::SecretOf(welcome_.plan(), welcome_.secret());
     std::string& copy = *welcome_.mutable_secret();
@@ -200,11 +228,13 @@ class Worker {
 
 int RunWorker(const WorkerOptions& options) {
   Worker worker(options);
-  const absl::StatusOr<train::TrainLoop::Outcome> outcome = worker.Run();
-  if (!outcome.ok()) SOTTO_LOG(ERROR) << "the attempt failed: " << outcome.status();
-  Ending ending = outcome.ok() ? EndingOf(*outcome) : EndingOf(outcome.status());
-  worker.Tell(ending);
-  return ending.exit_code;
+  absl::StatusOr<Ending> ending = worker.Run();
+  if (!ending.ok()) {
+    SOTTO_LOG(ERROR) << "the attempt failed: " << ending.status();
+    ending = EndingOf(ending.status());
+  }
+  worker.Tell(*ending);
+  return ending->exit_code;
 }
 
 }  // namespace sotto

@@ -28,6 +28,7 @@ enum WorkerExitCode : int {
   kExitInternal = 70,
   kExitGraceExpired = 75,
   kExitProtocol = 76,
+  kExitPlanCannotRun = 78,
 };
 
 // Runs to the end and writes run_directory/exit-<rank>.json by rename: the last word of this rank,
