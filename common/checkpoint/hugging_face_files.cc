@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<HuggingFaceFiles>> HuggingFaceFiles::Open(
 absl::Status HuggingFaceFiles::AddFile(const std::string& path) {
   ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsReader> reader, SafetensorsReader::Open(path));
   for (const SafetensorsEntry& entry : reader->header().entries) {
-    if (!tensors_.insert({entry.name, {reader.get(), &entry}}).second) {
+    if (!tensors_.insert({entry.name, {reader.get(), &entry, &bytes_read_}}).second) {
       return absl::InvalidArgumentError(
           absl::StrCat(path, ": tensor ", entry.name, " is in another file, too"));
     }
@@ -123,6 +123,7 @@ absl::Status ReadAsFloats(const FileTensor& tensor, int64_t begin, absl::Span<fl
     return absl::InvalidArgumentError(absl::StrCat(
         "tensor ", entry.name, " must be F32, F16, BF16 or F64, but is ", entry.dtype));
   }
+  *tensor.bytes_read += count * ItemBytes(entry.dtype);
   return absl::OkStatus();
 }
 

@@ -2,6 +2,7 @@
 #ifndef SOTTO_COMMON_CHECKPOINT_HUGGING_FACE_FILES_H_
 #define SOTTO_COMMON_CHECKPOINT_HUGGING_FACE_FILES_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -19,6 +20,7 @@ namespace sotto::checkpoint {
 struct FileTensor {
   const SafetensorsReader* file = nullptr;
   const SafetensorsEntry* entry = nullptr;
+  std::atomic<int64_t>* bytes_read = nullptr;  // of all files
 };
 
 // Immutable after Open; thread-safe. Files are mapped, so that only what is read is loaded.
@@ -29,6 +31,9 @@ class HuggingFaceFiles {
   // a file outside of the directory or a tensor that its file lacks; a file with a tensor that the
   // index does not have; a file that is no safetensors file.
   static absl::StatusOr<std::unique_ptr<HuggingFaceFiles>> Open(const std::string& directory);
+
+  // Of tensors, until now: what this process took from the mapped files. Headers do not count.
+  int64_t bytes_read() const { return bytes_read_; }
 
   // All tensors by name.
   const std::map<std::string, FileTensor>& tensors() const { return tensors_; }
@@ -41,6 +46,7 @@ class HuggingFaceFiles {
 
   std::vector<std::unique_ptr<SafetensorsReader>> files_;
   std::map<std::string, FileTensor> tensors_;
+  std::atomic<int64_t> bytes_read_ = 0;
 };
 
 // Copies elements [begin, begin + values.size()) as floats. F32, F64 (rounded), F16 and BF16.

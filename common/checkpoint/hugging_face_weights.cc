@@ -77,7 +77,7 @@ absl::Status CheckNothingLeft(const HuggingFaceFiles& files, const std::set<std:
 
 }  // namespace
 
-absl::StatusOr<bool> HasOwnHead(const HuggingFaceFiles& files) {
+absl::StatusOr<bool> HasOwnHead(const HuggingFaceFiles& files, int part, int parts) {
   ASSIGN_OR_RETURN(const FileTensor head, FindTensor(files, kHead));
   if (head.entry == nullptr) return false;
   for (const char* name : kEmbeddings) {
@@ -85,9 +85,11 @@ absl::StatusOr<bool> HasOwnHead(const HuggingFaceFiles& files) {
     if (embedding.entry == nullptr) continue;
     if (embedding.entry->shape != head.entry->shape) return true;
     const int64_t elements = head.entry->num_elements();
+    const int64_t share = (elements + parts - 1) / parts;
+    const int64_t end = std::min(elements, (part + 1) * share);
     std::vector<float> a, b;
-    for (int64_t begin = 0; begin < elements; begin += kPieceElements) {
-      a.resize(std::min(kPieceElements, elements - begin));
+    for (int64_t begin = part * share; begin < end; begin += kPieceElements) {
+      a.resize(std::min(kPieceElements, end - begin));
       b.resize(a.size());
       RETURN_IF_ERROR(ReadAsFloats(head, begin, absl::MakeSpan(a)));
       RETURN_IF_ERROR(ReadAsFloats(embedding, begin, absl::MakeSpan(b)));

@@ -15,8 +15,9 @@
 namespace sotto::checkpoint {
 
 // Whether a model whose configuration ties head and embedding has a head of its own all the same:
-// both tensors are there and differ. transformers 5 then leaves them apart. Errors: ReadAsFloats's.
-absl::StatusOr<bool> HasOwnHead(const HuggingFaceFiles& files);
+// both tensors are there and differ. transformers 5 then leaves them apart. Compares one of `parts`
+// equal parts: the head is the model's own when any part says so. Errors: ReadAsFloats's.
+absl::StatusOr<bool> HasOwnHead(const HuggingFaceFiles& files, int part = 0, int parts = 1);
 
 // Which tensor holds which parameter. Immutable; thread-safe; borrows the files.
 class HuggingFaceWeights {

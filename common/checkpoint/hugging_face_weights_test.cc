@@ -134,6 +134,19 @@ TEST_F(HuggingFaceWeightsTest, IndexThatDoesNotFitItsFilesIsRefused) {
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kNotFound, HasSubstr("none.safetensors")));
 }
 
+// The element type of each file is its own; bytes are counted as they lie there.
+TEST_F(HuggingFaceWeightsTest, BytesThatAreReadAreCounted) {
+  Write("model.safetensors",
+        {embedding_, {"h.0.w.weight", "F16", {3}, Halves({0x3c00, 0x8001, 0x7bff})}});
+  ASSERT_OK_AND_ASSIGN(const HuggingFaceWeights weights, Match());
+  EXPECT_EQ(files_->bytes_read(), 0);
+  std::vector<float> values(2);
+  ASSERT_OK(weights.Read(0, 0, 1, absl::MakeSpan(values)));
+  EXPECT_EQ(files_->bytes_read(), 8);
+  ASSERT_OK(weights.Read(1, 0, 1, absl::MakeSpan(values)));
+  EXPECT_EQ(files_->bytes_read(), 12);
+}
+
 TEST_F(HuggingFaceWeightsTest, DirectoryWithoutTensorsIsNotFound) {
   EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kNotFound, HasSubstr("model.safetensors")));
 }
@@ -174,6 +187,49 @@ TEST_F(HuggingFaceWeightsTest, HeadThatDiffersFromTheEmbeddingIsTheModelsOwn) {
   ASSERT_OK(Open());
   ASSERT_OK_AND_ASSIGN(const bool own_head, HasOwnHead(*files_));
   EXPECT_TRUE(own_head);
+}
+
+// Ranks share the comparison, and no one reads more than its part.
+TEST_F(HuggingFaceWeightsTest, EachPartOfTheHeadIsComparedOnce) {
+  Write("model.safetensors",
+        {embedding_, matrix_, {"lm_head.weight", "F32", {2, 2}, Floats({1, 2, 3, 5})}});
+  for (const int parts : {1, 2, 3, 4, 7}) {
+    int64_t bytes = 0;
+    int own = 0;
+    for (int part = 0; part < parts; ++part) {
+      ASSERT_OK(Open());
+      ASSERT_OK_AND_ASSIGN(const bool own_head, HasOwnHead(*files_, part, parts));
+      own += own_head ? 1 : 0;
+      EXPECT_LE(files_->bytes_read(), 8 * ((4 + parts - 1) / parts));
+      bytes += files_->bytes_read();
+    }
+    EXPECT_EQ(own, 1) << parts;
+    EXPECT_EQ(bytes, 2 * 16) << parts;
+  }
+}
+
+TEST_F(HuggingFaceWeightsTest, FilesThatAreCutOffOrScrambledAreNamed) {
+  Write("model.safetensors", {embedding_, matrix_});
+  const std::string path = directory_ + "/model.safetensors";
+  ASSERT_OK_AND_ASSIGN(const std::string whole, ReadFile(path));
+  struct Case {
+    const char* name;
+    std::string bytes;
+  };
+  std::string long_header = whole, scrambled = whole;
+  long_header[3] = 1;  // 16 MB of header
+  scrambled[9] = '\0';
+  const Case cases[] = {{"empty", ""},
+                        {"within the length", whole.substr(0, 5)},
+                        {"within the header", whole.substr(0, 30)},
+                        {"within the tensors", whole.substr(0, whole.size() - 1)},
+                        {"too long", whole + "x"},
+                        {"a header beyond the file", long_header},
+                        {"no JSON", scrambled}};
+  for (const Case& c : cases) {
+    ASSERT_OK(AtomicWriteFile(path, c.bytes));
+    EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(path))) << c.name;
+  }
 }
 
 TEST_F(HuggingFaceWeightsTest, TiedEmbeddingMayStandAsHead) {

@@ -25,6 +25,16 @@ absl::Status Malformed(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("safetensors header: ", what));
 }
 
+// Names come from the file: no more of one than a reader wants to see.
+std::string Shown(absl::string_view name) {
+  constexpr size_t kShown = 200;
+  return name.size() <= kShown ? std::string(name) : absl::StrCat(name.substr(0, kShown), "...");
+}
+
+absl::Status MalformedTensor(absl::string_view name, absl::string_view what) {
+  return Malformed(absl::StrCat("tensor ", Shown(name), ": ", what));
+}
+
 // Parses without exceptions; refuses duplicate names and depths that no header has.
 absl::StatusOr<Json> ParseStrictly(absl::string_view text) {
   std::vector<std::set<std::string>> names;  // of the objects that are open
@@ -43,7 +53,9 @@ absl::StatusOr<Json> ParseStrictly(absl::string_view text) {
       case Json::parse_event_t::key: {
         const std::string& name = value.get_ref<const std::string&>();
         if (name.size() > kMaxNameLength) fault = "a name is too long";
-        if (!names.back().insert(name).second) fault = "a name stands twice";
+        if (!names.back().insert(name).second) {
+          fault = absl::StrCat("the name ", Shown(name), " stands twice");
+        }
         if (names.back().size() > kMaxTensors + 1) fault = "too many tensors";
         break;
       }
@@ -59,22 +71,22 @@ absl::StatusOr<Json> ParseStrictly(absl::string_view text) {
 }
 
 // The number of elements, or an error when it does not fit.
-absl::StatusOr<uint64_t> CountElements(const std::vector<int64_t>& shape) {
+absl::StatusOr<uint64_t> CountElements(const SafetensorsEntry& entry) {
   uint64_t count = 1;
-  for (const int64_t extent : shape) {
+  for (const int64_t extent : entry.shape) {
     if (__builtin_mul_overflow(count, static_cast<uint64_t>(extent), &count)) {
-      return Malformed("a shape is too large");
+      return MalformedTensor(entry.name, "its shape is too large");
     }
   }
   return count;
 }
 
 absl::Status ParseShape(const Json& value, SafetensorsEntry& entry) {
-  if (!value.is_array()) return Malformed("a shape is not an array");
+  if (!value.is_array()) return MalformedTensor(entry.name, "its shape is not an array");
   for (const Json& extent : value) {
     if (!extent.is_number_unsigned() ||
         extent.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-      return Malformed("an extent is not a natural number");
+      return MalformedTensor(entry.name, "an extent is not a natural number");
     }
     entry.shape.push_back(extent.get<int64_t>());
   }
@@ -84,30 +96,34 @@ absl::Status ParseShape(const Json& value, SafetensorsEntry& entry) {
 absl::StatusOr<SafetensorsEntry> ParseEntry(const std::string& name, const Json& value) {
   if (!value.is_object() || value.size() != 3 || !value.contains("dtype") ||
       !value.contains("shape") || !value.contains("data_offsets")) {
-    return Malformed("a tensor does not have exactly dtype, shape and data_offsets");
+    return MalformedTensor(name, "it does not have exactly dtype, shape and data_offsets");
   }
   SafetensorsEntry entry;
   entry.name = name;
-  if (!value["dtype"].is_string()) return Malformed("a dtype is not a string");
+  if (!value["dtype"].is_string()) return MalformedTensor(name, "its dtype is not a string");
   entry.dtype = value["dtype"].get<std::string>();
   RETURN_IF_ERROR(ParseShape(value["shape"], entry));
   const Json& offsets = value["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned()) {
-    return Malformed("data_offsets are not two natural numbers");
+    return MalformedTensor(name, "data_offsets are not two natural numbers");
   }
   entry.begin = offsets[0].get<uint64_t>();
   entry.end = offsets[1].get<uint64_t>();
 
-  ASSIGN_OR_RETURN(const uint64_t elements, CountElements(entry.shape));
+  ASSIGN_OR_RETURN(const uint64_t elements, CountElements(entry));
   const int item_bytes = ItemBytes(entry.dtype);
-  if (item_bytes == 0) return Malformed("a dtype is not known");
+  if (item_bytes == 0) {
+    return MalformedTensor(name, absl::StrCat("its dtype ", Shown(entry.dtype), " is not known"));
+  }
   uint64_t bytes = 0;
   if (__builtin_mul_overflow(elements, static_cast<uint64_t>(item_bytes), &bytes)) {
-    return Malformed("a tensor is too large");
+    return MalformedTensor(name, "it is too large");
   }
   if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
-    return Malformed("data_offsets do not match a tensor's shape and dtype");
+    return MalformedTensor(
+        name, absl::StrCat("data_offsets [", entry.begin, ", ", entry.end,
+                           ") do not match its shape and dtype, which take ", bytes, " bytes"));
   }
   return entry;
 }
@@ -158,10 +174,17 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view json,
             });
   uint64_t covered = 0;
   for (const SafetensorsEntry& entry : header.entries) {
-    if (entry.begin != covered) return Malformed("tensors overlap or leave a hole");
+    if (entry.begin != covered) {
+      return MalformedTensor(entry.name, absl::StrCat("it begins at byte ", entry.begin,
+                                                      ", but the one before ends at ", covered,
+                                                      ": they overlap or leave a hole"));
+    }
     covered = entry.end;
   }
-  if (covered != data_bytes) return Malformed("tensors do not cover the file");
+  if (covered != data_bytes) {
+    return Malformed(absl::StrCat("tensors take ", covered, " bytes, but the file holds ",
+                                  data_bytes, " and they must cover it"));
+  }
   return header;
 }
 

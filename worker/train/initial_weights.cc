@@ -45,8 +45,12 @@ absl::Status LoadHuggingFace(const std::string& directory, uint64_t init_seed,
   ASSIGN_OR_RETURN(const std::unique_ptr<checkpoint::HuggingFaceFiles> files,
                    checkpoint::HuggingFaceFiles::Open(directory));
   if (!HasHead(parameters.model())) {
-    ASSIGN_OR_RETURN(const bool own_head, checkpoint::HasOwnHead(*files));
-    if (own_head) {
+    // Each shard looks at its part of the two; whatever one sees, all know.
+    ASSIGN_OR_RETURN(const bool own_head, checkpoint::HasOwnHead(*files, parameters.shard_rank(),
+                                                                 parameters.grid().shards));
+    double own_parts = own_head ? 1 : 0;
+    RETURN_IF_ERROR(parameters.communicator().AllReduceSum(absl::MakeSpan(&own_parts, 1)));
+    if (own_parts > 0) {
       return absl::InvalidArgumentError(absl::StrCat(
           directory,
           ": tensor lm_head.weight differs from the embedding, but the model ties them; "
