@@ -1,4 +1,4 @@
-// sotto data prepare: text to a token file.
+// sotto data prepare: text, tokens, images or vectors to a token file.
 #include <memory>
 #include <string>
 
@@ -62,18 +62,23 @@ void AddDataVerb(CLI::App& app, Context& context) {
   verb->add_option(
           "--format", options->format,
           "lines, percent, jsonl ({\"text\": ...}, or {\"prompt\": ..., \"completion\": ...} of "
-          "which only the completion is scored) or csv; tokens: JSON lines of ./dev tokenize")
+          "which only the completion is scored) or csv; tokens: JSON lines of ./dev tokenize; "
+          "values: JSON lines {\"values\": [...], \"label\": n, "
+          "\"targets\": [...]} of images or vectors; safetensors: images [N, C, H, W] or vectors "
+          "[N, K], labels, targets")
       ->capture_default_str();
   verb->add_option("--column", options->prepare.reader.column,
                    "csv: the text's column; jsonl: the text's field")
       ->capture_default_str();
-  verb->add_option(
-      "--classes", options->prepare.reader.classes,
-      "N: every line of jsonl or tokens has a \"label\" from 0 to N-1; public, so never "
-      "taken from the records");
+  verb->add_option("--classes", options->prepare.reader.classes,
+                   "N: every record of jsonl, tokens, values or safetensors has a label from 0 to "
+                   "N-1; public, so never taken from the records");
+  verb->add_option("--shape", options->prepare.shape,
+                   "values: channels,height,width of an image; left out: vectors")
+      ->delimiter(',');
   verb->add_option("--max_length", options->prepare.max_length,
-                   "tokens of a record at most, its end included; longer ones are cut and counted")
-      ->required();
+                   "text and tokens: tokens of a record at most, its end included; longer ones are "
+                   "cut and counted");
   verb->add_option("--out", options->prepare.output, "token file to write")->required();
   verb->add_option("--holdout", options->prepare.holdout,
                    "public token file for evaluation, split off the records");

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/prepare/byte_tokenizer.h"
 #include "client/prepare/token_reader.h"
+#include "client/prepare/value_reader.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file_writer.h"
@@ -43,11 +44,22 @@ absl::Status CheckPaths(const PrepareOptions& options) {
   return absl::OkStatus();
 }
 
+bool HoldsValues(RecordFormat format) {
+  return format == RecordFormat::kValues || format == RecordFormat::kSafetensors;
+}
+
 absl::Status CheckOptions(const PrepareOptions& options) {
   if (options.inputs.empty())
     return absl::InvalidArgumentError("at least one input file is needed");
   if (options.output.empty()) return absl::InvalidArgumentError("--out is required");
-  if (options.max_length < 2) {
+  const bool holds_values = HoldsValues(options.reader.format);
+  if (holds_values && options.max_length != 0) {
+    return absl::InvalidArgumentError("--max_length is of text and tokens only");
+  }
+  if (options.reader.format != RecordFormat::kValues && !options.shape.empty()) {
+    return absl::InvalidArgumentError("--shape is of --format values only");
+  }
+  if (!holds_values && options.max_length < 2) {
     return absl::InvalidArgumentError(
         absl::StrCat("--max_length must be at least 2, but is ", options.max_length));
   }
@@ -55,11 +67,11 @@ absl::Status CheckOptions(const PrepareOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--classes must be at least 2, but is ", options.reader.classes));
   }
-  const bool has_labels = options.reader.format == RecordFormat::kJsonl ||
+  const bool has_labels = holds_values || options.reader.format == RecordFormat::kJsonl ||
                           options.reader.format == RecordFormat::kTokens;
   if (options.reader.classes > 0 && !has_labels) {
     return absl::InvalidArgumentError(
-        "--classes needs --format jsonl or tokens, which have labels");
+        "--classes needs --format jsonl, tokens, values or safetensors, which have labels");
   }
   if (options.holdout_every < 0 || options.holdout_every == 1) {
     return absl::InvalidArgumentError(
@@ -123,30 +135,87 @@ absl::StatusOr<PreparedFile> WriteTokens(const std::string& path, int32_t max_le
   return file;
 }
 
-}  // namespace
+// All inputs are of one shape and type.
+absl::StatusOr<ValueRecords> ReadValues(const PrepareOptions& options) {
+  ValueRecords all;
+  for (const std::string& path : options.inputs) {
+    absl::StatusOr<ValueRecords> read = absl::UnknownError("");
+    if (options.reader.format == RecordFormat::kSafetensors) {
+      read = ReadValueTensors(path, options.reader.classes);
+    } else {
+      ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+      read = ReadValueLines(content, options.shape, options.reader.classes);
+    }
+    if (!read.ok()) {
+      return absl::Status(read.status().code(), absl::StrCat(path, ": ", read.status().message()));
+    }
+    if (read->records.empty()) continue;
+    if (all.records.empty()) {
+      all.options = read->options;
+    } else if (read->options.shape != all.options.shape ||
+               read->options.targets != all.options.targets ||
+               read->options.value_type != all.options.value_type) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": all inputs must be of one shape, type and number of targets"));
+    }
+    std::move(read->records.begin(), read->records.end(), std::back_inserter(all.records));
+  }
+  if (all.records.empty()) return absl::InvalidArgumentError("the input holds no records");
+  return all;
+}
 
-absl::StatusOr<Prepared> Prepare(const PrepareOptions& options) {
-  RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(const TokenizedRecords all, ReadInputs(options));
-  std::vector<const TokenizedRecord*> kept;
-  std::vector<const TokenizedRecord*> held_out;
-  for (size_t i = 0; i < all.records.size(); ++i) {
+absl::StatusOr<PreparedFile> WriteValues(const std::string& path, const ValueRecords& all,
+                                         const std::vector<const ValueRecord*>& records) {
+  ASSIGN_OR_RETURN(dataset::ValueFileWriter writer,
+                   dataset::ValueFileWriter::Create(path, all.options));
+  for (const ValueRecord* record : records) {
+    RETURN_IF_ERROR(all.options.value_type == dataset::ValueType::kUint8
+                        ? writer.Add(record->bytes, record->label, record->targets)
+                        : writer.Add(record->floats, record->label, record->targets));
+  }
+  PreparedFile file{.path = path, .sha256 = "", .records = writer.records()};
+  ASSIGN_OR_RETURN(file.sha256, writer.Finish());
+  return file;
+}
+
+// Keeps most records for the dataset and hands every nth to the holdout, `write(path, records)`.
+template <typename Record, typename Write>
+absl::StatusOr<Prepared> Split(const PrepareOptions& options, const std::vector<Record>& all,
+                               const Write& write) {
+  std::vector<const Record*> kept;
+  std::vector<const Record*> held_out;
+  for (size_t i = 0; i < all.size(); ++i) {
     const bool is_held_out =
         options.holdout_every > 0 && (i + 1) % static_cast<size_t>(options.holdout_every) == 0;
-    (is_held_out ? held_out : kept).push_back(&all.records[i]);
+    (is_held_out ? held_out : kept).push_back(&all[i]);
   }
   if (options.holdout_every > 0 && held_out.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--holdout_every ", options.holdout_every,
                                                    " leaves no record for the holdout: there are ",
-                                                   all.records.size()));
+                                                   all.size()));
   }
   Prepared prepared;
-  ASSIGN_OR_RETURN(prepared.dataset, WriteTokens(options.output, options.max_length, all, kept));
+  ASSIGN_OR_RETURN(prepared.dataset, write(options.output, kept));
   if (!held_out.empty()) {
-    ASSIGN_OR_RETURN(prepared.holdout,
-                     WriteTokens(options.holdout, options.max_length, all, held_out));
+    ASSIGN_OR_RETURN(prepared.holdout, write(options.holdout, held_out));
   }
   return prepared;
+}
+
+}  // namespace
+
+absl::StatusOr<Prepared> Prepare(const PrepareOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  if (HoldsValues(options.reader.format)) {
+    ASSIGN_OR_RETURN(const ValueRecords all, ReadValues(options));
+    return Split(options, all.records, [&](const std::string& path, const auto& records) {
+      return WriteValues(path, all, records);
+    });
+  }
+  ASSIGN_OR_RETURN(const TokenizedRecords all, ReadInputs(options));
+  return Split(options, all.records, [&](const std::string& path, const auto& records) {
+    return WriteTokens(path, options.max_length, all, records);
+  });
 }
 
 }  // namespace sotto::client

@@ -15,7 +15,8 @@ struct PrepareOptions {
   std::vector<std::string> inputs;  // files, read in this order
   RecordReaderOptions reader;
   std::string output;
-  int32_t max_length = 0;  // tokens per record, the end of record included; longer ones are cut
+  std::vector<int32_t> shape;  // kValues: channels, height, width; empty: vectors
+  int32_t max_length = 0;      // tokens per record, the end of record included; longer ones are cut
 
   // Every `holdout_every`-th record goes to the public file instead: it will not be in the dataset
   // that is registered. 0: none.

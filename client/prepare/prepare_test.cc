@@ -283,7 +283,7 @@ TEST_F(PrepareTest, OptionsAreChecked) {
   PrepareOptions no_labels = MakeOptions(input);
   no_labels.reader.classes = 2;
   EXPECT_THAT(Prepare(no_labels),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--format jsonl or tokens")));
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--format jsonl, tokens")));
   PrepareOptions no_name = MakeOptions(input);
   no_name.holdout_every = 2;
   EXPECT_THAT(Prepare(no_name),

@@ -129,6 +129,8 @@ absl::StatusOr<std::vector<TextRecord>> ReadRecords(absl::string_view content,
     case RecordFormat::kCsv:
       return ReadCsv(content, options.column);
     case RecordFormat::kTokens:
+    case RecordFormat::kValues:
+    case RecordFormat::kSafetensors:
       return absl::InvalidArgumentError("the format tokens holds no text");
   }
   return absl::InternalError("unknown record format");
@@ -140,8 +142,11 @@ absl::StatusOr<RecordFormat> ParseRecordFormat(absl::string_view name) {
   if (name == "jsonl") return RecordFormat::kJsonl;
   if (name == "csv") return RecordFormat::kCsv;
   if (name == "tokens") return RecordFormat::kTokens;
-  return absl::InvalidArgumentError(
-      absl::StrCat("format must be lines, percent, jsonl, csv or tokens, but is \"", name, "\""));
+  if (name == "values") return RecordFormat::kValues;
+  if (name == "safetensors") return RecordFormat::kSafetensors;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "format must be lines, percent, jsonl, csv, tokens, values or safetensors, but is \"", name,
+      "\""));
 }
 
 }  // namespace sotto::client

@@ -19,6 +19,8 @@ enum class RecordFormat {
              // classes also {"label": ...}
   kCsv,      // RFC 4180 with a header line; one column is the text
   kTokens,   // JSON lines of tokens: not text, read by token_reader.h
+  kValues,   // JSON lines of images or vectors: value_reader.h
+  kSafetensors,  // tensors of images or vectors: value_reader.h
 };
 
 struct RecordReaderOptions {
@@ -28,11 +30,13 @@ struct RecordReaderOptions {
 };
 
 // The records of `content`, in order; records that hold only white space are left out.
-// INVALID_ARGUMENT: what is not of the format, with the line's number and never its text; kTokens.
+// INVALID_ARGUMENT: what is not of the format, with the line's number and never its text; a format
+// that is no text.
 absl::StatusOr<std::vector<TextRecord>> ReadRecords(absl::string_view content,
                                                     const RecordReaderOptions& options);
 
-// "lines", "percent", "jsonl", "csv", "tokens". INVALID_ARGUMENT lists them.
+// "lines", "percent", "jsonl", "csv", "tokens", "values", "safetensors". INVALID_ARGUMENT lists
+// them.
 absl::StatusOr<RecordFormat> ParseRecordFormat(absl::string_view name);
 
 }  // namespace sotto::client
