@@ -24,7 +24,8 @@ std::vector<dp::NoiseSegment> NoiseOf(const v1::PrivacyPlan& privacy) {
     segments.push_back({.first_step = segment.first_step(),
                         .gradient_multiplier = segment.gradient_noise_multiplier(),
                         .loss_multiplier = segment.loss_noise_multiplier(),
-                        .clip_fraction_multiplier = segment.clip_fraction_noise_multiplier()});
+                        .clip_fraction_multiplier = segment.clip_fraction_noise_multiplier(),
+                        .accuracy_multiplier = segment.accuracy_noise_multiplier()});
   }
   return segments;
 }

@@ -1,4 +1,5 @@
 // Models of images and vectors against datasets of values.
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,42 @@ INSTANTIATE_TEST_SUITE_P(
                   "gpt2: {vocabulary_size: 257, width: 32, layers: 2, heads: 4, max_length: 32}",
                   "data.dataset", "must hold tokens"}),
     [](const auto& info) { return info.param.name; });
+
+// The cost of the accuracy is inside the epsilon: at the same epsilon the gradient gets what the
+// joint release leaves it, 1/s_eff^2 = sum of all four 1/s^2.
+TEST(AccuracyPlanTest, AccuracyIsPaidForByTheGradient) {
+  v1::JobSpec spec = MakeDemoSpec();
+  v1::MlpSpec& mlp = *spec.mutable_model()->mutable_mlp();
+  mlp.set_inputs(192);
+  mlp.set_outputs(10);
+  v1::DatasetFacts dataset = MakeDemoDataset();
+  dataset.set_vocabulary_size(0);
+  dataset.set_max_length(1);
+  dataset.set_classes(10);
+  for (int32_t extent : {3, 8, 8}) dataset.add_image_shape(extent);
+  ASSERT_OK_AND_ASSIGN(const v1::JobPlan without, Plan(spec, dataset, MakeDemoHost()));
+  EXPECT_EQ(without.privacy().accuracy_noise_multiplier(), 0);
+  EXPECT_EQ(without.privacy().segments(0).accuracy_noise_multiplier(), 0);
+  spec.mutable_privacy()->mutable_metrics()->set_accuracy_multiplier(5);
+  ASSERT_OK_AND_ASSIGN(const v1::JobPlan with, Plan(spec, dataset, MakeDemoHost()));
+  EXPECT_EQ(with.privacy().epsilon(), without.privacy().epsilon());
+  EXPECT_EQ(with.privacy().noise_multiplier(), without.privacy().noise_multiplier());
+  EXPECT_GT(with.privacy().gradient_noise_multiplier(),
+            without.privacy().gradient_noise_multiplier());
+  const v1::NoiseSegment& segment = with.privacy().segments(0);
+  EXPECT_EQ(segment.accuracy_noise_multiplier(), 5);
+  double precision = 0;
+  for (const double multiplier :
+       {segment.gradient_noise_multiplier(), segment.loss_noise_multiplier(),
+        segment.clip_fraction_noise_multiplier(), segment.accuracy_noise_multiplier()}) {
+    precision += 1 / (multiplier * multiplier);
+  }
+  EXPECT_NEAR(1 / std::sqrt(precision), segment.noise_multiplier(), 1e-9);
+  EXPECT_GE(1 / std::sqrt(precision), segment.noise_multiplier());
+  spec.mutable_privacy()->mutable_metrics()->set_accuracy_multiplier(0.5);
+  EXPECT_THAT(Plan(spec, dataset, MakeDemoHost()),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("leaves nothing")));
+}
 
 }  // namespace
 }  // namespace sotto::planning

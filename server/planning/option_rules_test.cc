@@ -152,6 +152,8 @@ INSTANTIATE_TEST_SUITE_P(
         OptionRule{"TooManyNoiseStairs",
                    PRIVACY("noise_schedule: {step: {every_steps: 1, factor: 0.999}}"),
                    "privacy.noise_schedule.step.every_steps", "at most 255 times"},
+        OptionRule{"AccuracyOfALanguageModel", PRIVACY("metrics: {accuracy_multiplier: 8}"),
+                   "privacy.metrics.accuracy_multiplier", "needs a model that finds labels"},
         OptionRule{"ClipSchedule",
                    PRIVACY("clip_schedule: {step: {every_steps: 1, factor: 0.999}}"), "", ""}),
     [](const auto& info) { return info.param.name; });

@@ -1,7 +1,6 @@
 #include "server/planning/privacy_planner.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <vector>
 
@@ -89,14 +88,16 @@ absl::StatusOr<std::vector<SchedulePiece>> SolveNoise(const v1::JobSpec& spec,
 // gradient at least 0.98 of it, however large the joint noise is.
 absl::Status SplitNoise(const v1::MetricsPrivacySpec& metrics, v1::PrivacyPlan& plan) {
   const double unset = kMetricsMultiplier * std::max(1.0, plan.noise_multiplier());
-  const std::array<double, 2> multipliers = {
+  std::vector<double> multipliers = {
       metrics.has_loss_multiplier() ? metrics.loss_multiplier() : unset,
       metrics.has_clip_fraction_multiplier() ? metrics.clip_fraction_multiplier() : unset};
+  if (metrics.has_accuracy_multiplier()) multipliers.push_back(metrics.accuracy_multiplier());
   ASSIGN_OR_RETURN(const double gradient,
                    accounting::GradientNoiseMultiplier(plan.noise_multiplier(), multipliers));
   plan.set_gradient_noise_multiplier(gradient);
   plan.set_loss_noise_multiplier(multipliers[0]);
   plan.set_clip_fraction_noise_multiplier(multipliers[1]);
+  plan.set_accuracy_noise_multiplier(metrics.accuracy_multiplier());
   return absl::OkStatus();
 }
 
@@ -115,6 +116,7 @@ void AddSegments(const std::vector<SchedulePiece>& pieces, double crash_reserve,
     segment.set_gradient_noise_multiplier(factor * plan.gradient_noise_multiplier());
     segment.set_loss_noise_multiplier(factor * plan.loss_noise_multiplier());
     segment.set_clip_fraction_noise_multiplier(factor * plan.clip_fraction_noise_multiplier());
+    segment.set_accuracy_noise_multiplier(factor * plan.accuracy_noise_multiplier());
     planned += piece.noise.compositions;
     segment.set_charged_steps(WithReserve(planned, crash_reserve) - charged);
     charged += segment.charged_steps();

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/accounting/adjacency.h"
+#include "server/planning/image_models.h"
 #include "server/planning/model_facts.h"
 #include "server/planning/noise_schedule.h"
 #include "server/planning/value_checks.h"
@@ -15,11 +16,20 @@ namespace {
 // As the worker's: dp::AutomaticClipping::kLeastGamma.
 constexpr double kLeastGamma = 1e-9;
 
-void CheckMetrics(const v1::MetricsPrivacySpec& metrics, Rules& rules) {
+void CheckMetrics(const v1::JobSpec& spec, Rules& rules) {
+  const v1::MetricsPrivacySpec& metrics = spec.privacy().metrics();
   SOTTO_REQUIRE_POSITIVE(rules, metrics, max_loss, "privacy.metrics.max_loss");
   SOTTO_REQUIRE_POSITIVE(rules, metrics, loss_multiplier, "privacy.metrics.loss_multiplier");
   SOTTO_REQUIRE_POSITIVE(rules, metrics, clip_fraction_multiplier,
                          "privacy.metrics.clip_fraction_multiplier");
+  if (!metrics.has_accuracy_multiplier()) return;
+  constexpr char kAccuracy[] = "privacy.metrics.accuracy_multiplier";
+  SOTTO_REQUIRE_POSITIVE(rules, metrics, accuracy_multiplier, kAccuracy);
+  rules.Require(IsClassifier(spec.model()), kAccuracy, "needs a model that finds labels",
+                metrics.accuracy_multiplier());
+  rules.Require(!spec.privacy().not_private(), kAccuracy,
+                "has no meaning with privacy.not_private: accuracy leaves with its noise alone",
+                metrics.accuracy_multiplier());
 }
 
 void CheckPrivate(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
@@ -253,7 +263,7 @@ void CheckSampler(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool
 
 void CheckPrivacy(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool dataset_known,
                   const PlanOptions& options, Rules& rules) {
-  CheckMetrics(spec.privacy().metrics(), rules);
+  CheckMetrics(spec, rules);
   CheckClipping(spec.privacy(), rules);
   CheckSchedule(spec.privacy().clip_schedule(), "privacy.clip_schedule", rules);
   CheckSchedule(spec.privacy().noise_schedule(), "privacy.noise_schedule", rules);

@@ -3,8 +3,6 @@
 namespace sotto::planning {
 namespace {
 
-constexpr char kLater[] = "is not supported yet: leave it out";
-
 void CheckOffload(const v1::OffloadSpec& offload, Rules& rules) {
   constexpr char kRule[] = "needs a GPU and is not supported yet: leave it out";
   rules.Require(!offload.parameters(), "workers.offload.parameters", kRule, "true");
@@ -15,10 +13,6 @@ void CheckOffload(const v1::OffloadSpec& offload, Rules& rules) {
 }  // namespace
 
 void CheckUnsupported(const v1::JobSpec& spec, Rules& rules) {
-  const auto refuse = [&](bool is_set, absl::string_view field) {
-    rules.Require(!is_set, field, kLater, "given");
-  };
-  refuse(spec.privacy().metrics().has_accuracy_multiplier(), "privacy.metrics.accuracy_multiplier");
   CheckOffload(spec.workers().offload(), rules);
 }
 

@@ -57,6 +57,10 @@ void ControlClient::Report(const dp::NoisedMetrics& metrics, const ReportContext
   report.set_mean_loss_standard_error(metrics.mean_loss_standard_error());
   report.set_noised_clip_fraction(metrics.noised_clip_fraction());
   report.set_clip_fraction_standard_error(metrics.clip_fraction_standard_error());
+  if (metrics.noised_accuracy().has_value()) {
+    report.set_noised_accuracy(*metrics.noised_accuracy());
+    report.set_accuracy_standard_error(metrics.accuracy_standard_error());
+  }
   report.set_steps_per_second(context.steps_per_second);
   if (context.evaluation_loss.has_value()) report.set_evaluation_loss(*context.evaluation_loss);
   if (metrics.raw().has_value()) *report.mutable_raw() = MakeRawReport(*metrics.raw(), context);

@@ -138,13 +138,16 @@ void GradientPass::Fold(int unit, absl::Span<const at::Tensor> gradients,
   book_->AddTo(unit, coefficients, gradients, parameters);
 }
 
-PrivateStatistics GradientPass::End(const at::Tensor& losses_B) {
+PrivateStatistics GradientPass::End(const at::Tensor& losses_B, const at::Tensor& found_label_B) {
   PrivateStatistics statistics;
   const float* losses = losses_B.const_data_ptr<float>();
+  const bool* found_label =
+      found_label_B.defined() ? found_label_B.const_data_ptr<bool>() : nullptr;
   for (size_t b = 0; b < example_ids_.size(); ++b) {
     if (example_ids_[b] < 0) continue;
     const bool was_clipped = !coefficients_.groups.empty() && coefficients_.clipped_B[b];
-    StatisticsReader::AddExample(statistics, losses[b], options_.loss_bound, was_clipped);
+    StatisticsReader::AddExample(statistics, losses[b], options_.loss_bound, was_clipped,
+                                 found_label != nullptr && found_label[b]);
   }
   sink_.reset();
   held_->Clear();

@@ -89,8 +89,8 @@ class GradientPass {
             absl::Span<const at::Tensor> parameters = {});
 
   // Ends the micro-batch and returns its private sums. Without norms the losses must be given here
-  // or in Clip.
-  PrivateStatistics End(const at::Tensor& losses_B);
+  // or in Clip. `found_label_B`: bool [B], of a classifier; undefined: no labels are counted.
+  PrivateStatistics End(const at::Tensor& losses_B, const at::Tensor& found_label_B = {});
 
   // Squared norms over all units of the micro-batch (float64 [B]), whole from Clip on. Private
   // values: for tests and steward views.

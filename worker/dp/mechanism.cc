@@ -66,7 +66,7 @@ absl::StatusOr<NoisedRelease> Mechanism::Release(ClippedSum&& sum, const grant::
 NoisedMetrics Mechanism::MakeMetrics(const PrivateStatistics& statistics, double noised_norm_sq,
                                      double sensitivity, double gradient_noise_stddev,
                                      const grant::StepGrant& grant) const {
-  std::array<double, 2> normals;
+  std::array<double, 3> normals;
   kernels::FillNormals(kernels::ChaChaKey::FromBytes(
                            crypto::DeriveKey(options_.secret, "metrics noise", grant.step())),
                        /*first_position=*/0, absl::MakeSpan(normals));
@@ -93,6 +93,12 @@ NoisedMetrics Mechanism::MakeMetrics(const PrivateStatistics& statistics, double
   metrics.noised_clip_fraction_ =
       (StatisticsReader::ClippedExamples(statistics) + count_stddev * normals[1]) / batch;
   metrics.clip_fraction_standard_error_ = count_stddev / batch;
+  if (noise.accuracy_multiplier > 0) {
+    metrics.noised_accuracy_ =
+        (StatisticsReader::FoundLabels(statistics) + noise.accuracy_multiplier * normals[2]) /
+        batch;
+    metrics.accuracy_standard_error_ = noise.accuracy_multiplier / batch;
+  }
   return metrics;
 }
 

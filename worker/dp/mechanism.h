@@ -41,7 +41,7 @@ class Mechanism {
     std::vector<NoiseSegment> noise;
     // The gradient sum's sensitivity under the data's adjacency, over that of adding or removing an
     // example: 1, or 2 where neighbours replace a record. The loss sum moves by at most max_loss
-    // and the count by 1 under each.
+    // and the counts by 1 under each.
     double sensitivity_factor = 1;
     double max_loss = 0;             // > 0, public bound of one example's loss in the statistics
     double expected_batch_size = 0;  // public, > 0
@@ -62,8 +62,9 @@ class Mechanism {
   // metrics; rounds the noised sum to a power-of-two grid of about noise_stddev 2^-20 before
   // anything else sees it. Noise is a function of (secret, step, canonical position): it depends
   // neither on the world size nor on the slicing. Errors: those of the sums over ranks. Guarantee:
-  // the joint release (gradient, loss, clip fraction) is one Gaussian mechanism with 1/s_eff^2 =
-  // 1/s_gradient^2 + 1/s_loss^2 + 1/s_clip_fraction^2, the multipliers of the step's segment, over
+  // the joint release (gradient, loss, clip fraction, accuracy where its multiplier is not 0) is
+  // one Gaussian mechanism with 1/s_eff^2 = 1/s_gradient^2 + 1/s_loss^2 + 1/s_clip_fraction^2 +
+  // 1/s_accuracy^2, the multipliers of the step's segment, over
   // the sensitivity that `sum` carries times sensitivity_factor.
   absl::StatusOr<NoisedRelease> Release(ClippedSum&& sum, const grant::StepGrant& grant);
 

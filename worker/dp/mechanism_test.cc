@@ -158,6 +158,33 @@ TEST(MechanismTest, MetricsCarryNoiseOfTheStatedSize) {
   EXPECT_FALSE(metrics.raw().has_value());
 }
 
+TEST(MechanismTest, AccuracyLeavesWithItsNoiseOrNotAtAll) {
+  const auto statistics = [] {
+    PrivateStatistics sums;
+    StatisticsReader::AddExample(sums, 1, kMaxLoss, /*was_clipped=*/false, /*found_label=*/true);
+    StatisticsReader::AddExample(sums, 1, kMaxLoss, /*was_clipped=*/false, /*found_label=*/false);
+    StatisticsReader::AddExample(sums, 1, kMaxLoss, /*was_clipped=*/false, /*found_label=*/true);
+    return sums;
+  };
+  Shard shard;
+  Mechanism::Options options = MakeOptions(2);
+  options.noise[0].accuracy_multiplier = 4;
+  const NoisedRelease release =
+      Release(std::move(options), MakeSum({shard.Slice(0, 128)}, 1, statistics()), /*step=*/7);
+  std::array<double, 3> normals;
+  kernels::FillNormals(kernels::ChaChaKey::FromBytes(crypto::DeriveKey(
+                           crypto::Secret::FromPublicSeed(1), "metrics noise", 7)),
+                       0, absl::MakeSpan(normals));
+  ASSERT_TRUE(release.metrics.noised_accuracy().has_value());
+  EXPECT_NEAR(*release.metrics.noised_accuracy(), (2 + 4 * normals[2]) / kExpectedBatchSize, 1e-12);
+  EXPECT_GT(std::abs(*release.metrics.noised_accuracy() - 2 / kExpectedBatchSize), 1e-6);
+  EXPECT_NEAR(release.metrics.accuracy_standard_error(), 4 / kExpectedBatchSize, 1e-12);
+
+  const NoisedRelease silent =
+      Release(MakeOptions(2), MakeSum({shard.Slice(0, 128)}, 1, statistics()), /*step=*/7);
+  EXPECT_FALSE(silent.metrics.noised_accuracy().has_value());
+}
+
 // The loss that leaves differs from the raw one: it has noise in it. (The twin that sends the raw
 // loss fails here.)
 TEST(MechanismTest, ReportedLossIsNotTheRawLoss) {

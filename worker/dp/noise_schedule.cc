@@ -32,6 +32,7 @@ absl::StatusOr<NoiseSchedule> NoiseSchedule::Create(std::vector<NoiseSegment> se
     RETURN_IF_ERROR(CheckMultiplier("loss_multiplier", segments[i].loss_multiplier));
     RETURN_IF_ERROR(
         CheckMultiplier("clip_fraction_multiplier", segments[i].clip_fraction_multiplier));
+    RETURN_IF_ERROR(CheckMultiplier("accuracy_multiplier", segments[i].accuracy_multiplier));
   }
   return NoiseSchedule(std::move(segments));
 }

@@ -17,6 +17,7 @@ struct NoiseSegment {
   double gradient_multiplier = 0;
   double loss_multiplier = 0;           // sensitivity: max_loss
   double clip_fraction_multiplier = 0;  // sensitivity: 1
+  double accuracy_multiplier = 0;       // sensitivity: 1; 0: no accuracy is released
 };
 
 // The segments that the accountant composed. Immutable and thread-safe.

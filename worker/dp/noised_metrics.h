@@ -38,6 +38,11 @@ class NoisedMetrics {
   double noised_clip_fraction() const { return noised_clip_fraction_; }
   double clip_fraction_standard_error() const { return clip_fraction_standard_error_; }
 
+  // The same of the count of examples whose label the model finds. Nothing where it is not asked
+  // for: without noise it never leaves.
+  std::optional<double> noised_accuracy() const { return noised_accuracy_; }
+  double accuracy_standard_error() const { return accuracy_standard_error_; }
+
   const std::optional<RawMetrics>& raw() const { return raw_; }
 
  private:
@@ -54,6 +59,8 @@ class NoisedMetrics {
   double mean_loss_standard_error_ = 0;
   double noised_clip_fraction_ = 0;
   double clip_fraction_standard_error_ = 0;
+  std::optional<double> noised_accuracy_;
+  double accuracy_standard_error_ = 0;
   std::optional<RawMetrics> raw_;
 };
 

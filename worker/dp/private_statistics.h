@@ -27,7 +27,7 @@ class PrivateStatistics {
  private:
   friend class StatisticsReader;
 
-  enum Value { kExamples, kRawLossSum, kClippedLossSum, kClippedExamples, kValues };
+  enum Value { kExamples, kRawLossSum, kClippedLossSum, kClippedExamples, kFoundLabels, kValues };
   std::array<double, kValues> values_{};
 };
 

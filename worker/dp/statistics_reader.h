@@ -10,9 +10,9 @@ class StatisticsReader {
  public:
   // Adds one real example. Its loss enters the clipped sum within [0, loss_bound]: NaN and negative
   // losses as 0, infinite ones as loss_bound. Guarantee: one example moves the clipped-loss sum by
-  // at most loss_bound and the count of clipped examples by at most 1.
+  // at most loss_bound, the count of clipped examples and that of found labels by at most 1.
   static void AddExample(PrivateStatistics& statistics, double loss, double loss_bound,
-                         bool was_clipped);
+                         bool was_clipped, bool found_label = false);
 
   static double Examples(const PrivateStatistics& statistics) {
     return statistics.values_[PrivateStatistics::kExamples];
@@ -25,6 +25,9 @@ class StatisticsReader {
   }
   static double ClippedExamples(const PrivateStatistics& statistics) {
     return statistics.values_[PrivateStatistics::kClippedExamples];
+  }
+  static double FoundLabels(const PrivateStatistics& statistics) {
+    return statistics.values_[PrivateStatistics::kFoundLabels];
   }
 };
 

@@ -30,6 +30,7 @@ class SummingSink final : public nn::GradientSink {
 
 struct Result {
   at::Tensor losses_B;
+  at::Tensor found_label_B;
   Tensors gradients;
 };
 
@@ -58,6 +59,7 @@ class EncoderTest : public testing::Test {
       value = stage->Forward(parameters_[stage->unit()], batch, value);
     }
     result.losses_B = value;
+    result.found_label_B = model_->stages().back()->found_label_B();
     at::Tensor grads;
     for (size_t i = model_->stages().size(); i-- > 0;) {
       Stage& stage = *model_->stages()[i];
@@ -105,6 +107,18 @@ TEST_F(EncoderTest, ExampleWithoutLabelHasNoLossAndNoGradient) {
   EXPECT_EQ(result.losses_B.abs().sum().item<double>(), 0);
   for (const std::vector<at::Tensor>& unit : result.gradients) {
     for (const at::Tensor& gradient : unit) EXPECT_EQ(gradient.abs().sum().item<double>(), 0);
+  }
+}
+
+// Of one example under each label, exactly the one with the least loss is found.
+TEST_F(EncoderTest, TheLabelWithTheLargestOutputIsFound) {
+  const at::Tensor tokens = at::arange(4, at::kLong).expand({4, 4}).contiguous();
+  const Result result = Run({.tokens_BT = tokens,
+                             .example_ids = {0, 1, 2, -1},
+                             .labels_B = at::tensor({0, 1, 2, -1}, at::kLong)});
+  const int64_t best = result.losses_B.narrow(0, 0, 3).argmin().item<int64_t>();
+  for (int64_t b = 0; b < 4; ++b) {
+    EXPECT_EQ(result.found_label_B[b].item<bool>(), b == best) << b;
   }
 }
 

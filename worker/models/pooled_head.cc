@@ -86,6 +86,9 @@ at::Tensor PooledHead::Forward(absl::Span<const at::Tensor> parameters, const Mi
                                     ? Pool(batch, Norm(parameters, input))
                                     : Norm(parameters, Pool(batch, input));
   grads_B1K_ = nn::Float32(head_.Forward(parameters, pooled_B1D.contiguous(), &kept_head_));
+  if (options_.loss == layout::Loss::kClassification) {
+    found_label_B_ = grads_B1K_.squeeze(1).argmax(1).eq(batch.labels_B);
+  }
   return LossWithGradient(options_.loss, batch, grads_B1K_);
 }
 
@@ -105,6 +108,7 @@ void PooledHead::Release() {
   kept_norm_ = {};
   kept_head_ = {};
   grads_B1K_.reset();
+  found_label_B_.reset();
 }
 
 }  // namespace sotto::models

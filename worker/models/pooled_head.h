@@ -36,6 +36,7 @@ class PooledHead final : public Stage {
                      const at::Tensor& input) override;
   at::Tensor Backward(absl::Span<const at::Tensor> parameters, const MicroBatch& batch,
                       const at::Tensor& output_grads, nn::GradientSink& sink) override;
+  at::Tensor found_label_B() const override { return found_label_B_; }
   void Release() override;
 
  private:
@@ -54,6 +55,7 @@ class PooledHead final : public Stage {
   nn::SavedInput kept_norm_;
   nn::SavedInput kept_head_;
   at::Tensor grads_B1K_;  // of the head's outputs
+  at::Tensor found_label_B_;
 };
 
 }  // namespace sotto::models

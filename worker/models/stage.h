@@ -42,6 +42,10 @@ class Stage {
     return at::Tensor();
   }
 
+  // Of a classifier's last stage, after Forward: bool [B], whether the label has the largest
+  // output; false without a label. Undefined elsewhere.
+  virtual at::Tensor found_label_B() const { return at::Tensor(); }
+
   // Drops what Forward kept. Idempotent.
   virtual void Release() = 0;
 };

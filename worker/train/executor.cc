@@ -32,7 +32,7 @@ absl::StatusOr<dp::PrivateStatistics> Executor::SumGradients(int micro_batches,
     return batch;
   };
   const auto finish = [&](const models::MicroBatch&, const at::Tensor& losses_B) {
-    statistics.Accumulate(gradient_pass_.End(losses_B));
+    statistics.Accumulate(gradient_pass_.End(losses_B, found_label_B_));
   };
   RETURN_IF_ERROR(Execute(*schedule, begin, finish));
   return statistics;
@@ -123,7 +123,9 @@ void Executor::Forward(const ScheduledOperation& operation, LoadMicroBatch load,
   if (checkpointed) flow.inputs[operation.stage] = flow.activations;
   flow.activations = stage.Forward(Parameters(operation), flow.batch, flow.activations);
   if (checkpointed) stage.Release();
-  if (operation.stage == last_stage) flow.losses_B = std::exchange(flow.activations, at::Tensor());
+  if (operation.stage != last_stage) return;
+  flow.losses_B = std::exchange(flow.activations, at::Tensor());
+  found_label_B_ = model_.stages()[last_stage]->found_label_B();
 }
 
 // The schedule says which stages have norms or weight gradients; frozen layers visit no sink.

@@ -80,6 +80,7 @@ class Executor {
   fsdp::ShardedParameters& parameters_;
   dp::GradientPass& gradient_pass_;
   PhaseProfile* const profile_;
+  at::Tensor found_label_B_;  // of the micro-batch at hand; undefined: no classifier
   const at::ScalarType compute_type_;
   OperationChecker* const checker_;
   std::vector<at::Tensor> converted_;  // what Parameters returned last, unless float32
