@@ -15,6 +15,7 @@
 #include "common/checkpoint/safetensors_reader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tools/check/random_model.h"
 
 namespace sotto::check {
 namespace {
@@ -109,6 +110,26 @@ TEST_F(LogitsTest, WritesTheModelBackBitForBit) {
       options.model = std::exchange(options.save_model, "");
       EXPECT_OK(WriteLogits(options));
     }
+  }
+}
+
+// Files in half precision come back as they were: a float holds every one of their values.
+TEST_F(LogitsTest, RandomModelsOfEveryDtypeAreReadAndWrittenBack) {
+  for (const char* dtype : {"F32", "BF16", "F16"}) {
+    SCOPED_TRACE(dtype);
+    LogitsOptions options = OptionsFor("llama_gqa");
+    options.model = absl::StrCat(folder_, "/random-", dtype);
+    options.save_model = options.model + "-again";
+    options.world_size = 2;
+    ASSERT_OK(WriteRandomModel({.model = "{llama: {vocabulary_size: 97, width: 32, layers: 2, "
+                                         "heads: 4, key_value_heads: 2, hidden_width: 48, "
+                                         "max_length: 64}}",
+                                .out = options.model,
+                                .dtype = dtype,
+                                .seed = 3})
+                  .status());
+    ASSERT_OK(WriteLogits(options));
+    ExpectSameModel(options.model, options.save_model);
   }
 }
 

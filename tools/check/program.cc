@@ -11,6 +11,7 @@
 #include "tools/check/logits_command.h"
 #include "tools/check/modes_command.h"
 #include "tools/check/profile_command.h"
+#include "tools/check/random_model_command.h"
 #include "tools/check/rank_gang.h"
 #include "tools/check/training_rank.h"
 #include "tools/check/world_command.h"
@@ -25,8 +26,9 @@ int RunProgram(int argc, char** argv) {
       "sotto-check");
   app.require_subcommand(1);
   const std::vector<Command> commands = {
-      AddModesCommand(app),  AddProfileCommand(app), AddGradientsCommand(app),
-      AddLogitsCommand(app), AddWorldCommand(app),   AddEqualityCommand(app),
+      AddModesCommand(app),       AddProfileCommand(app), AddGradientsCommand(app),
+      AddLogitsCommand(app),      AddWorldCommand(app),   AddEqualityCommand(app),
+      AddRandomModelCommand(app),
   };
   try {
     app.parse(argc, argv);
