@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "common/layout/description_parts.h"
+#include "common/layout/image_traces.h"
 
 namespace sotto::layout {
 namespace {
@@ -194,13 +195,16 @@ absl::StatusOr<ModelDescription> MakeMlpDescription(const MlpDimensions& d) {
     return layer == 0 ? d.inputs : d.hidden_widths[layer - 1];
   };
   const size_t layers = d.hidden_widths.size();
-  return Assemble(d, HeadRoot(inputs_of(layers), d.outputs), layers, [&](size_t i) {
-    const std::string name = absl::StrCat("layers.", i);
-    UnitBuilder layer(name);
-    AddLinear(layer, name, inputs_of(i), d.hidden_widths[i], HeStddev(inputs_of(i)));
-    layer.OneRowPerExample();
-    return layer.Build();
-  });
+  ModelDescription model =
+      Assemble(d, HeadRoot(inputs_of(layers), d.outputs), layers, [&](size_t i) {
+        const std::string name = absl::StrCat("layers.", i);
+        UnitBuilder layer(name);
+        AddLinear(layer, name, inputs_of(i), d.hidden_widths[i], HeStddev(inputs_of(i)));
+        layer.OneRowPerExample();
+        return layer.Build();
+      });
+  model.footprints = MlpTraces(model, d);
+  return model;
 }
 
 absl::StatusOr<ModelDescription> MakeCnnDescription(const CnnDimensions& d) {
@@ -217,8 +221,11 @@ absl::StatusOr<ModelDescription> MakeCnnDescription(const CnnDimensions& d) {
         CheckDivides("cnn", "groups", d.groups, "every stage's channels", channels);
     if (!divides.ok()) return divides;
   }
-  return Assemble(d, HeadRoot(d.stage_channels.back(), d.outputs), d.stage_channels.size(),
-                  [&](size_t i) { return CnnStage(d, i); });
+  ModelDescription model =
+      Assemble(d, HeadRoot(d.stage_channels.back(), d.outputs), d.stage_channels.size(),
+               [&](size_t i) { return CnnStage(d, i); });
+  model.footprints = CnnTraces(model, d);
+  return model;
 }
 
 absl::StatusOr<ModelDescription> MakeVitDescription(const VitDimensions& given) {
@@ -229,8 +236,10 @@ absl::StatusOr<ModelDescription> MakeVitDescription(const VitDimensions& given) 
                   RequirePositive("vit", "layer_norm_epsilon", d.layer_norm_epsilon),
                   CheckOutputs("vit", d.outputs, d.loss)});
   if (!status.ok()) return status;
-  return Assemble(d, VitRoot(d), static_cast<size_t>(d.layers),
-                  [&](size_t i) { return VitBlock(d, i); });
+  ModelDescription model = Assemble(d, VitRoot(d), static_cast<size_t>(d.layers),
+                                    [&](size_t i) { return VitBlock(d, i); });
+  model.footprints = VitTraces(model, d);
+  return model;
 }
 
 absl::StatusOr<ModelDescription> MakeDitDescription(const DitDimensions& given) {
@@ -240,8 +249,10 @@ absl::StatusOr<ModelDescription> MakeDitDescription(const DitDimensions& given) 
       FirstError({CheckTransformer("dit", d), RequireAtLeast("dit", "classes", d.classes, 0),
                   RequireAtLeast("dit", "time_steps", d.time_steps, 1), CheckEven("dit", d.width)});
   if (!status.ok()) return status;
-  return Assemble(d, DitRoot(d), static_cast<size_t>(d.layers),
-                  [&](size_t i) { return DitBlock(d, i); });
+  ModelDescription model = Assemble(d, DitRoot(d), static_cast<size_t>(d.layers),
+                                    [&](size_t i) { return DitBlock(d, i); });
+  model.footprints = DitTraces(model, d);
+  return model;
 }
 
 }  // namespace sotto::layout

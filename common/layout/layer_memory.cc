@@ -44,8 +44,8 @@ bool LayerMemory::keeps_input() const {
 
 // Mean and reciprocal deviation, or the latter alone.
 double LayerMemory::Statistics() const {
-  if (!IsNorm()) return 0;
-  return (layer_.kind == LayerKind::kRmsNorm ? 1 : 2) * Rows();
+  if (layer_.kind == LayerKind::kLayerNorm) return 2 * Rows();
+  return layer_.kind == LayerKind::kRmsNorm ? Rows() : 0;  // GroupNorm's are of groups, not rows.
 }
 
 double LayerMemory::InputGrad() const {
@@ -53,15 +53,28 @@ double LayerMemory::InputGrad() const {
   return Rows() * static_cast<double>(layer_.inputs);
 }
 
+double LayerMemory::ConvolutionScratch(double input) const {
+  return 2 * (Output() + input) + static_cast<double>(layer_.inputs * layer_.outputs);
+}
+
 double LayerMemory::NormScratch() const {
   if (layer_.kind == LayerKind::kTiedEmbedding) {
-    const int64_t tile = std::min(kCrossTile, shape_.tokens) * shape_.tokens;
+    const int64_t tiles = layer_.inputs < shape_.tokens ? 2 : 1;  // Gradients are gathered.
+    const int64_t tile = tiles * std::min(kCrossTile, shape_.tokens) * shape_.tokens;
     return static_cast<double>(std::min<int64_t>(shape_.threads, shape_.examples) * tile);
   }
+  if (layer_.kind == LayerKind::kConv2d) return PatchesOfExample();
   return IsNorm() ? WeightGradScratch(/*scaled=*/false) : 0;
 }
 
-double LayerMemory::HoldScratch() const { return IsNorm() ? NormScratch() : 0; }
+double LayerMemory::HoldScratch() const {
+  return IsNorm() || layer_.kind == LayerKind::kConv2d ? NormScratch() : 0;
+}
+
+// An example's patches, position by position and channel by channel, and its output gradients.
+double LayerMemory::PatchesOfExample() const {
+  return layer_.Rows(shape_.tokens) * static_cast<double>(2 * layer_.inputs + layer_.outputs);
+}
 
 double LayerMemory::WeightGradScratch(bool scaled, double examples) const {
   const double share = examples < 0 ? 1 : examples / static_cast<double>(shape_.examples);
@@ -70,6 +83,10 @@ double LayerMemory::WeightGradScratch(bool scaled, double examples) const {
            (layer_.kind == LayerKind::kRmsNorm ? 1 : 2);
   }
   if (is_lookup()) return 0;
+  if (layer_.kind == LayerKind::kConv2d) {  // Scaled output gradients, and the sum.
+    return (scaled ? Rows() * static_cast<double>(layer_.outputs) : 0) +
+           static_cast<double>(layer_.inputs * layer_.outputs);
+  }
   const double factors = trains_bias_ ? Rows() : 0;  // One per row.
   if (!trains_weight_ || !scaled) return factors;
   // The narrower of input and output gradients, each row times its example's coefficient.

@@ -28,6 +28,10 @@ class LayerMemory {
   // Its example's gradients are held in a slab (HeldForm::kSlab).
   bool has_slab() const { return is_trainable_ && !is_lookup(); }
 
+  // What a convolution's BackwardInput needs for itself, with an input of `input` values: ATen may
+  // bring operands and result into another order of memory, which is oneDNN's choice for the CPU.
+  double ConvolutionScratch(double input) const;
+
   // Forward: the output, whether the input is kept, and what is kept besides.
   double Output() const;
   bool keeps_input() const;
@@ -45,6 +49,7 @@ class LayerMemory {
 
  private:
   double Rows() const;
+  double PatchesOfExample() const;
   // A linear map's or a convolution's product with the batch; not a tied embedding's lookup.
   bool IsNorm() const;
 

@@ -27,7 +27,8 @@ struct TraceOperation {
     kReturn,  // `value`; what the function still holds goes with it
     // Forward of `layer` on `value` (with its adapter), which keeps what the layer's verbs need.
     kLayer,
-    // BackwardThrough of `layer` with output gradients `value`; `result` is its input's gradient.
+    // BackwardThrough of `layer` with output gradients `value`; `result` is its input's gradient,
+    // of `extent` where that is not 0.
     kThrough,
     // The same for a language head: logits over the vocabulary, which become their gradient.
     kHead,

@@ -186,11 +186,6 @@ class Step {
 
   // ---- language heads ----
 
-  double HeadWidth(int unit, int layer) const {
-    const LayerDescription& head = model_.units[unit].layers[layer];
-    return static_cast<double>(std::min(head.inputs, head.outputs));
-  }
-
   double Logits(int unit, int layer) const {
     const LayerDescription& head = model_.units[unit].layers[layer];
     const bool tied = head.kind == LayerKind::kTiedEmbedding;
@@ -230,7 +225,8 @@ class Step {
           state.logit_grads != nullptr ? state.logit_grads : Make(count * Logits(unit, layer));
       if (for_norms && tied && trains && !HoldsGradient(unit, layer) &&
           state.cross_term == nullptr) {
-        state.cross_term = Make(examples_ * tokens_ * tokens_);
+        const auto vocabulary = static_cast<double>(model_.units[unit].layers[layer].inputs);
+        state.cross_term = Make(examples_ * tokens_ * std::min(tokens_, vocabulary));
       }
       if (trains) VisitHead(unit, layer, state.kept, count, for_norms);
       const Tensor part = Make(count * tokens_ * width);
@@ -294,8 +290,7 @@ class Step {
           input_grads = values[operation.value];
           break;
         case Kind::kThrough:
-          values[operation.result] =
-              Through(stage, operation.layer, values[operation.value], for_norms);
+          values[operation.result] = Through(stage, operation, values[operation.value], for_norms);
           break;
         case Kind::kHeadThrough:
           values[operation.result] = HeadThrough(stage, operation.layer, for_norms);
@@ -309,9 +304,11 @@ class Step {
     return input_grads;
   }
 
-  Tensor Through(size_t stage, int layer, const Tensor& grads, bool for_norms) {
+  Tensor Through(size_t stage, const TraceOperation& operation, const Tensor& grads,
+                 bool for_norms) {
     const int unit = model_.stages[stage];
-    const Tensor input_grads = OneThrough(stage, layer, grads, for_norms);
+    const int layer = operation.layer;
+    const Tensor input_grads = OneThrough(stage, layer, grads, for_norms, SizeOf(operation.extent));
     const int down = AdapterOf(unit, layer, ".lora_A");
     if (down < 0) return input_grads;
     const Tensor hidden = OneThrough(stage, AdapterOf(unit, layer, ".lora_B"), grads, for_norms);
@@ -319,10 +316,14 @@ class Step {
     return input_grads;
   }
 
-  Tensor OneThrough(size_t stage, int layer, const Tensor& grads, bool for_norms) {
+  // `input`: the size of the input gradient where the layer does not say it.
+  Tensor OneThrough(size_t stage, int layer, const Tensor& grads, bool for_norms,
+                    double input = 0) {
     const LayerMemory memory = MemoryOf(model_.stages[stage], layer);
     if (memory.is_trainable()) Visit(stage, layer, grads, for_norms);
-    return memory.InputGrad() > 0 ? Make(memory.InputGrad()) : nullptr;
+    const double size = input > 0 ? input : memory.InputGrad();
+    if (input > 0) Scratch(memory.ConvolutionScratch(input));
+    return size > 0 ? Make(size) : nullptr;
   }
 
   void Visit(size_t stage, int layer, const Tensor& grads, bool for_norms) {

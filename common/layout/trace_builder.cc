@@ -36,6 +36,13 @@ TraceBuilder::Value TraceBuilder::Through(absl::string_view layer, Value output_
   return values_++;
 }
 
+TraceBuilder::Value TraceBuilder::Through(absl::string_view layer, Value output_grads,
+                                          const Extent& input) {
+  const Value input_grads = Through(layer, output_grads);
+  trace_.backward.back().extent = input;
+  return input_grads;
+}
+
 void TraceBuilder::Head(absl::string_view layer, Value input) {
   Add({.kind = Kind::kHead, .value = input, .layer = Find(layer)});
 }

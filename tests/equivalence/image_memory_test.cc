@@ -1,0 +1,112 @@
+// The same bounds for models of images and vectors. Not for convolutions: what oneDNN makes of
+// their operands differs from CPU to CPU.
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/log.h"
+#include "common/dataset/value_file_writer.h"
+#include "gtest/gtest.h"
+#include "tests/equivalence/memory_bounds.h"
+#include "tests/equivalence/training_run.h"
+
+namespace sotto::equivalence {
+namespace {
+
+constexpr int32_t kSize = 16;
+constexpr int32_t kChannels = 3;
+constexpr int32_t kClasses = 4;
+constexpr int32_t kExamples = 16;
+
+std::string WriteImages(const std::string& path, int64_t records) {
+  auto writer = dataset::ValueFileWriter::Create(path, {.value_type = dataset::ValueType::kUint8,
+                                                        .shape = {kChannels, kSize, kSize},
+                                                        .classes = kClasses});
+  SOTTO_CHECK_OK(writer.status());
+  for (int32_t record = 0; record < records; ++record) {
+    std::vector<uint8_t> values(kChannels * kSize * kSize);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = (31 * i + 17 * record) % 256;
+    SOTTO_CHECK_OK(writer->Add(values, record % kClasses, {}));
+  }
+  auto sha256 = writer->Finish();
+  SOTTO_CHECK_OK(sha256.status());
+  return *sha256;
+}
+
+void ChooseMlp(v1::ModelSpec& model) {
+  v1::MlpSpec& mlp = *model.mutable_mlp();
+  mlp.set_inputs(kChannels * kSize * kSize);
+  mlp.add_hidden_widths(256);
+  mlp.add_hidden_widths(128);
+  mlp.set_outputs(kClasses);
+}
+
+void ChooseVit(v1::ModelSpec& model) {
+  v1::VitSpec& vit = *model.mutable_vit();
+  vit.set_channels(kChannels);
+  vit.set_image_size(kSize);
+  vit.set_patch_size(2);
+  vit.set_width(48);
+  vit.set_layers(3);
+  vit.set_heads(4);
+  vit.set_outputs(kClasses);
+}
+
+void ChooseDit(v1::ModelSpec& model) {
+  v1::DitSpec& dit = *model.mutable_dit();
+  dit.set_channels(kChannels);
+  dit.set_image_size(kSize);
+  dit.set_patch_size(2);
+  dit.set_width(48);
+  dit.set_layers(3);
+  dit.set_heads(4);
+  dit.set_classes(kClasses);
+}
+
+struct ImageCase {
+  std::string name;
+  std::string mode;
+  void (*choose_model)(v1::ModelSpec& model) = nullptr;
+};
+
+void PrintTo(const ImageCase& tested, std::ostream* out) { *out << tested.name; }
+
+std::vector<ImageCase> ImageCases() {
+  std::vector<ImageCase> cases;
+  for (const char* mode : {"no_dp", "flash", "flash_bk", "per_example"}) {
+    cases.push_back({absl::StrCat("mlp_", mode), mode, ChooseMlp});
+    cases.push_back({absl::StrCat("vit_", mode), mode, ChooseVit});
+    cases.push_back({absl::StrCat("dit_", mode), mode, ChooseDit});
+  }
+  return cases;
+}
+
+class ImageMemoryTest : public ::testing::TestWithParam<ImageCase> {};
+
+TEST_P(ImageMemoryTest, HighWaterMarkIsWithinThePlan) {
+  const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
+  const RunOptions options = {.mode = GetParam().mode,
+                              .records = 3 * kExamples,
+                              .sampling_rate = 0.9,
+                              .micro_batch_size = kExamples,
+                              .max_length = 3,
+                              .choose_model = GetParam().choose_model,
+                              .adjust = [&directory](v1::JobPlan& plan) {
+                                v1::DatasetFacts& dataset = *plan.mutable_dataset();
+                                dataset.set_path(absl::StrCat(directory, "/images.bin"));
+                                dataset.set_sha256(WriteImages(dataset.path(), 3 * kExamples));
+                                plan.mutable_train()->clear_lengths();
+                                plan.mutable_train()->add_lengths(1);
+                              }};
+  const v1::JobPlan plan = MakePlan(directory, options);
+  const absl::StatusOr<int64_t> measured = TensorPeakOf(plan, /*end_step=*/2);
+  ASSERT_TRUE(measured.ok()) << measured.status();
+  ExpectPlanned(GetParam().name, *measured, EstimateOf(plan));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, ImageMemoryTest, ::testing::ValuesIn(ImageCases()),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace sotto::equivalence
