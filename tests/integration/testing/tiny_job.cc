@@ -12,16 +12,18 @@ constexpr int kMaxLength = 16;
 
 }  // namespace
 
-absl::Status WriteTinyDataset(const std::string& path, int records, int salt) {
+absl::Status WriteTinyDataset(const std::string& path, int records, int salt, int classes) {
   dataset::TokenFileWriter::Options options;
   options.max_length = kMaxLength;
+  options.classes = classes;
   ASSIGN_OR_RETURN(auto writer, dataset::TokenFileWriter::Create(path, options));
   for (int record = 0; record < records; ++record) {
     std::vector<int32_t> tokens;
     for (int i = 0; i < 4 + record % (kMaxLength - 4); ++i) {
       tokens.push_back('a' + (record + salt + i * i) % 26);
     }
-    RETURN_IF_ERROR(writer.Add(tokens, {}));
+    RETURN_IF_ERROR(writer.Add(
+        tokens, {}, classes > 0 ? record % classes : dataset::TokenFileWriter::kNoLabel));
   }
   return writer.Finish().status();
 }

@@ -12,7 +12,9 @@
 namespace sotto::integration {
 
 // A token file of `records` short records; `salt` makes its content another one.
-absl::Status WriteTinyDataset(const std::string& path, int records = 64, int salt = 0);
+// `classes` above 0: with labels below it.
+absl::Status WriteTinyDataset(const std::string& path, int records = 64, int salt = 0,
+                              int classes = 0);
 
 // Registration of that file with a budget that many tiny jobs fit into.
 v1::RegisterDatasetRequest TinyDataset(const std::string& name, const std::string& path);
