@@ -75,6 +75,7 @@ absl::StatusOr<std::vector<ModeProfile>> ProfileModes(
       steps[i].insert(steps[i].end(), run->steps.begin() + 1, run->steps.end());
       profile.peak_bytes =
           round == 0 ? run->peak_bytes : std::min(profile.peak_bytes, run->peak_bytes);
+      profile.tensor_peak_bytes = std::max(profile.tensor_peak_bytes, run->tensor_peak_bytes);
     }
     progress(absl::StrFormat("round %d of %d is done", round + 1, options.rounds));
   }

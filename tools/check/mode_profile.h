@@ -28,6 +28,7 @@ struct ModeProfile {
   double step_seconds = 0;  // mean over the faster half of the measured steps of all rounds
   std::vector<RecordedPhase> phases;  // the same steps' means, by name
   int64_t peak_bytes = 0;             // resident, the least of the rounds
+  int64_t tensor_peak_bytes = 0;      // the allocator's high-water mark: every round's
 
   // 0 for a phase that does not exist.
   double Seconds(const std::string& phase) const;

@@ -65,6 +65,13 @@ int64_t PlannedBytes(const ModeProfile& profile) {
   return profile.plan.memory().total_bytes() - layout::kControlBytes;
 }
 
+// What the allocator's high-water mark is compared with.
+int64_t PlannedTensorBytes(const v1::MemoryPlan& memory) {
+  return memory.parameters_bytes() + memory.gradient_bytes() + memory.optimizer_bytes() +
+         memory.slots_bytes() + memory.activations_bytes() + memory.held_gradients_bytes() +
+         memory.workspace_bytes();
+}
+
 // What a rank receives in a step.
 int64_t ReceivedBytes(const v1::JobPlan& plan) {
   const int64_t micro_batches = static_cast<int64_t>(
@@ -105,12 +112,12 @@ std::string TimeTable(const std::vector<ModeProfile>& profiles) {
 
 std::string MemoryTable(const std::vector<ModeProfile>& profiles) {
   std::string text = absl::StrFormat(
-      "%-20s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s\n%-20s %8s %8s %8s %8s %8s %8s %8s "
-      "%8s "
-      "%8s %8s %8s %8s\n",
-      "MiB of a rank", "para-", "grad-", "opti-", "slots", "activa-", "held", "work-", "commu-",
-      "base", "plan", "measured", "received", "mode", "meters", "ients", "mizer", "", "tions",
-      "grads", "space", "nicator", "", "", "peak", "a step");
+      "%-20s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s\n"
+      "%-20s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s\n",
+      "MiB of a rank", "para-", "grad-", "opti-", "slots", "activa-", "held", "work-", "tensors",
+      "tensors", "commu-", "base", "margin", "plan", "resident", "received", "mode", "meters",
+      "ients", "mizer", "", "tions", "grads", "space", "planned", "measured", "nicator", "", "",
+      "at most", "peak", "a step");
   for (const ModeProfile& profile : profiles) {
     if (!profile.status.ok()) continue;
     const v1::MemoryPlan& memory = profile.plan.memory();
@@ -118,9 +125,10 @@ std::string MemoryTable(const std::vector<ModeProfile>& profiles) {
     for (const int64_t bytes :
          {memory.parameters_bytes(), memory.gradient_bytes(), memory.optimizer_bytes(),
           memory.slots_bytes(), memory.activations_bytes(), memory.held_gradients_bytes(),
-          memory.workspace_bytes(), memory.communicator_bytes(),
-          memory.baseline_bytes() - layout::kControlBytes, PlannedBytes(profile),
-          profile.peak_bytes, ReceivedBytes(profile.plan)}) {
+          memory.workspace_bytes(), PlannedTensorBytes(memory), profile.tensor_peak_bytes,
+          memory.communicator_bytes(), memory.baseline_bytes() - layout::kControlBytes,
+          memory.fragmentation_bytes(), PlannedBytes(profile), profile.peak_bytes,
+          ReceivedBytes(profile.plan)}) {
       absl::StrAppendFormat(&text, " %8.1f", Mebibytes(bytes));
     }
     text += "\n";
@@ -183,8 +191,11 @@ json ProfileJson(const ProfileOptions& options, const std::vector<ModeProfile>& 
                             {"workspace", memory.workspace_bytes()},
                             {"communicator", memory.communicator_bytes()},
                             {"baseline", memory.baseline_bytes() - layout::kControlBytes},
+                            {"fragmentation", memory.fragmentation_bytes()},
+                            {"tensors", PlannedTensorBytes(memory)},
                             {"total", PlannedBytes(profile)}};
     row["peak_bytes"] = profile.peak_bytes;
+    row["tensor_peak_bytes"] = profile.tensor_peak_bytes;
     row["received_bytes_per_step"] = ReceivedBytes(profile.plan);
     report["modes"].push_back(std::move(row));
   }
