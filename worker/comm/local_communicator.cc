@@ -236,8 +236,11 @@ absl::Status LocalCommunicator::AllGather(const RankGroup& group, absl::Span<con
     std::memcpy(Region(rank_), shard.data() + begin, size * sizeof(float));
     RETURN_IF_ERROR(Barrier());
     for (int peer = 0; peer < group.size; ++peer) {
-      std::memcpy(whole.data() + peer * elements + begin, Region(group.rank(peer)),
-                  size * sizeof(float));
+      // The own shard need not come back through the region; it may lie at its place already.
+      const float* from =
+          group.rank(peer) == rank_ ? shard.data() + begin : Region(group.rank(peer));
+      float* to = whole.data() + peer * elements + begin;
+      if (from != to) std::memcpy(to, from, size * sizeof(float));
     }
     NextPiece();
   }
@@ -258,13 +261,15 @@ absl::Status LocalCommunicator::ReduceScatterAdd(const RankGroup& group,
   for (int64_t begin = 0; begin < elements; begin += piece) {
     const int64_t size = std::min(piece, elements - begin);
     for (int owner = 0; owner < group.size; ++owner) {
+      if (owner == own) continue;  // Nobody else reads it.
       std::memcpy(Region(rank_) + owner * piece, whole.data() + owner * elements + begin,
                   size * sizeof(float));
     }
     RETURN_IF_ERROR(Barrier());
     float* sums = accumulator.data() + begin;
     for (int peer = 0; peer < group.size; ++peer) {
-      const float* slice = Region(group.rank(peer)) + own * piece;
+      const float* slice = peer == own ? whole.data() + own * elements + begin
+                                       : Region(group.rank(peer)) + own * piece;
       for (int64_t i = 0; i < size; ++i) sums[i] += slice[i];
     }
     NextPiece();
