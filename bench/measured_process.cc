@@ -26,10 +26,13 @@ absl::StatusOr<StepTimes> MeasuredProcess::Read() {
   ASSIGN_OR_RETURN(const std::string line, child_->ReadLine());
   const std::vector<std::string> words = absl::StrSplit(line, ' ');
   StepTimes times;
-  if (words.size() != 4 || !absl::SimpleAtod(words[0], &times.seconds) ||
+  // A peer does not count its tensors.
+  const bool counts_tensors = words.size() == 5;
+  if ((words.size() != 4 && !counts_tensors) || !absl::SimpleAtod(words[0], &times.seconds) ||
       !absl::SimpleAtod(words[1], &times.cpu_seconds) ||
       !absl::SimpleAtod(words[2], &times.release_seconds) ||
-      !absl::SimpleAtoi(words[3], &peak_bytes_)) {
+      !absl::SimpleAtoi(words[3], &peak_bytes_) ||
+      (counts_tensors && !absl::SimpleAtoi(words[4], &tensor_peak_bytes_))) {
     return absl::InternalError(absl::StrCat("no measurement: ", line));
   }
   return times;

@@ -31,6 +31,8 @@ class MeasuredProcess {
 
   // High-water mark of resident memory after the last step.
   int64_t peak_bytes() const { return peak_bytes_; }
+  // The allocator's high-water mark; 0 for a peer.
+  int64_t tensor_peak_bytes() const { return tensor_peak_bytes_; }
 
  private:
   explicit MeasuredProcess(std::unique_ptr<ChildProcess> child) : child_(std::move(child)) {}
@@ -39,6 +41,7 @@ class MeasuredProcess {
 
   const std::unique_ptr<ChildProcess> child_;
   int64_t peak_bytes_ = 0;
+  int64_t tensor_peak_bytes_ = 0;
 };
 
 }  // namespace sotto::bench

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file_writer.h"
 #include "common/layout/memory.h"
@@ -50,7 +51,10 @@ v1::JobSpec SpecOf(const ModeShape& shape, const std::string& mode, double clip_
   train.set_micro_batch_size(static_cast<int32_t>(shape.examples));
   train.mutable_learning_rate()->set_peak(1e-5);
   train.mutable_optimizer()->mutable_adamw();
-  spec.mutable_gradient()->set_mode(mode);
+  spec.mutable_workers()->set_count(shape.ranks);
+  absl::string_view name = mode;
+  spec.mutable_gradient()->set_deferred_norms(absl::ConsumeSuffix(&name, kDeferredSuffix));
+  spec.mutable_gradient()->set_mode(std::string(name));
   return spec;
 }
 
@@ -92,13 +96,22 @@ absl::StatusOr<v1::JobPlan> MakeModePlan(const ModeShape& shape, const std::stri
   dataset.set_max_records(shape.micro_batches * shape.examples);
   dataset.set_vocabulary_size(static_cast<int32_t>(shape.vocabulary_size));
   dataset.set_max_length(static_cast<int32_t>(shape.tokens));
-  return planning::Plan(
-      SpecOf(shape, mode, records.clip_norm), dataset,
-      {.cores = shape.threads, .memory_bytes = kMemoryBytes, .device_profiles = {profile}});
+  return planning::Plan(SpecOf(shape, mode, records.clip_norm), dataset,
+                        {.slots = shape.ranks,
+                         .cores = shape.threads,
+                         .memory_bytes = kMemoryBytes,
+                         .device_profiles = {profile}});
 }
 
 int64_t PlannedBytes(const v1::JobPlan& plan) {
   return plan.memory().total_bytes() - layout::kControlBytes;
+}
+
+int64_t PlannedTensorBytes(const v1::JobPlan& plan) {
+  const v1::MemoryPlan& memory = plan.memory();
+  return memory.parameters_bytes() + memory.gradient_bytes() + memory.optimizer_bytes() +
+         memory.slots_bytes() + memory.activations_bytes() + memory.held_gradients_bytes() +
+         memory.workspace_bytes();
 }
 
 }  // namespace sotto::bench

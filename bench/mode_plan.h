@@ -21,7 +21,8 @@ struct ModeShape {
   int64_t tokens = 128;       // T: the length of every record
   int64_t examples = 16;      // B: of a micro-batch
   int64_t micro_batches = 2;  // of a step
-  int threads = 1;
+  int threads = 1;            // of all ranks
+  int ranks = 1;
 
   int64_t step_tokens() const { return micro_batches * examples * tokens; }
 };
@@ -39,14 +40,20 @@ absl::StatusOr<ModeShape> ShapeOfModel(const std::string& model);
 // Writes a token file of micro_batches * examples random records; returns its SHA-256.
 absl::StatusOr<std::string> WriteRecords(const ModeShape& shape, const std::string& path);
 
-// What planning makes of a job of one rank: FULL_SHARD, AdamW, sampling rate 1, so that a step is
-// exactly micro_batches micro-batches. Noise in every mode but no_dp. Not private, public seed.
+// After a mode's name: its norms are measured after the whole backward pass.
+inline constexpr char kDeferredSuffix[] = "+deferred";
+
+// What planning makes of a job: FULL_SHARD, AdamW, sampling rate 1, so that a step is exactly
+// micro_batches micro-batches. Noise in every mode but no_dp. Not private, public seed.
 absl::StatusOr<v1::JobPlan> MakeModePlan(const ModeShape& shape, const std::string& mode,
                                          const ModeRecords& records,
                                          const layout::DeviceProfile& profile);
 
 // Bytes that the plan promises, less what only a worker with a coordinator needs.
 int64_t PlannedBytes(const v1::JobPlan& plan);
+
+// Of its tensors alone, which the allocator's high-water mark is compared with.
+int64_t PlannedTensorBytes(const v1::JobPlan& plan);
 
 }  // namespace sotto::bench
 

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "bench/mode_plan.h"
 
 namespace sotto::bench {
 namespace {
@@ -47,6 +49,18 @@ double MedianRatio(const Measured* base, const Measured& own, double StepTimes::
   return Median(std::move(ratios));
 }
 
+// The same mode with norms measured during the backward pass; null where `own` is no deferred one.
+const Measured* ImmediateOf(const MeasuredShape& measured, const Measured& own) {
+  absl::string_view name = own.name;
+  return absl::ConsumeSuffix(&name, kDeferredSuffix) ? Find(measured, std::string(name)) : nullptr;
+}
+
+// Of tensors.
+double MemoryRatio(const Measured* base, const Measured& own) {
+  if (base == nullptr || base->tensor_peak_bytes == 0) return kNone;
+  return static_cast<double>(own.tensor_peak_bytes) / static_cast<double>(base->tensor_peak_bytes);
+}
+
 nlohmann::json StepsOf(const Measured& measured, double StepTimes::*member) {
   nlohmann::json values = nlohmann::json::array();
   for (const StepTimes& step : measured.steps) values.push_back(step.*member);
@@ -74,6 +88,7 @@ std::vector<ModeRow> RowsOf(const MeasuredShape& measured) {
   std::vector<ModeRow> rows;
   for (const Measured& own : measured.contenders) {
     const double seconds = MedianOf(own, &StepTimes::seconds);
+    const Measured* immediate = ImmediateOf(measured, own);
     rows.push_back(
         {.name = own.name,
          .is_peer = own.is_peer,
@@ -81,9 +96,13 @@ std::vector<ModeRow> RowsOf(const MeasuredShape& measured) {
          .ratio_to_no_dp = MedianRatio(no_dp, own, &StepTimes::seconds),
          .cpu_ratio_to_no_dp = MedianRatio(no_dp, own, &StepTimes::cpu_seconds),
          .ratio_to_pytorch = MedianRatio(pytorch, own, &StepTimes::seconds),
+         .ratio_to_immediate = MedianRatio(immediate, own, &StepTimes::seconds),
+         .memory_to_immediate = MemoryRatio(immediate, own),
          .release_share = MedianOf(own, &StepTimes::release_seconds) / seconds,
          .peak_bytes = own.peak_bytes,
          .planned_bytes = own.planned_bytes,
+         .tensor_peak_bytes = own.tensor_peak_bytes,
+         .planned_tensor_bytes = own.planned_tensor_bytes,
          .repeats = static_cast<int>(own.steps.size())});
   }
   return rows;
@@ -99,10 +118,16 @@ std::string TextOf(const MeasuredShape& measured) {
   for (const ModeRow& row : rows) {
     absl::StrAppendFormat(
         &text,
-        "  %-14s %8.0f tokens/s  ratio %.3f (CPU time %.3f)  peak %5d MiB  plan %5d MiB  "
-        "noise and optimizer %.1f%%  n=%d\n",
+        "  %-14s %8.0f tokens/s  ratio %.3f (CPU time %.3f)  tensors %5d of %5d MiB  "
+        "resident %5d of %5d MiB  noise and optimizer %.1f%%  n=%d\n",
         row.name, row.tokens_per_second, row.ratio_to_no_dp, row.cpu_ratio_to_no_dp,
-        row.peak_bytes >> 20, row.planned_bytes >> 20, 100 * row.release_share, row.repeats);
+        row.tensor_peak_bytes >> 20, row.planned_tensor_bytes >> 20, row.peak_bytes >> 20,
+        row.planned_bytes >> 20, 100 * row.release_share, row.repeats);
+  }
+  for (const ModeRow& row : rows) {
+    if (std::isnan(row.ratio_to_immediate)) continue;
+    absl::StrAppendFormat(&text, "  %s: %.3f of the speed of immediate norms, %.3f of the memory\n",
+                          row.name, row.ratio_to_immediate, row.memory_to_immediate);
   }
   if (const ModeRow* best = BestOf(rows, /*is_peer=*/false, {"no_dp", "auto"}); best != nullptr) {
     absl::StrAppendFormat(&text, "  best fixed mode: %s, %.3f of no_dp\n", best->name,
@@ -143,9 +168,13 @@ nlohmann::json JsonOf(const MeasuredShape& measured) {
                             {"ratio_to_no_dp", row.ratio_to_no_dp},
                             {"cpu_ratio_to_no_dp", row.cpu_ratio_to_no_dp},
                             {"ratio_to_pytorch", row.ratio_to_pytorch},
+                            {"ratio_to_immediate", row.ratio_to_immediate},
+                            {"memory_to_immediate", row.memory_to_immediate},
                             {"release_share", row.release_share},
                             {"peak_bytes", row.peak_bytes},
                             {"planned_bytes", row.planned_bytes},
+                            {"tensor_peak_bytes", row.tensor_peak_bytes},
+                            {"planned_tensor_bytes", row.planned_tensor_bytes},
                             {"repeats", row.repeats},
                             {"choice", own.choice},
                             {"rounds", own.rounds},

@@ -20,9 +20,14 @@ struct ModeRow {
   double ratio_to_no_dp = 0;
   double cpu_ratio_to_no_dp = 0;
   double ratio_to_pytorch = 0;
+  // Of deferred norms over the same mode with immediate ones: speed, and the tensors' peak.
+  double ratio_to_immediate = 0;
+  double memory_to_immediate = 0;
   double release_share = 0;  // sampling, noise and optimizer over the step
-  int64_t peak_bytes = 0;
+  int64_t peak_bytes = 0;    // resident
   int64_t planned_bytes = 0;
+  int64_t tensor_peak_bytes = 0;
+  int64_t planned_tensor_bytes = 0;
   int repeats = 0;
 };
 

@@ -79,6 +79,7 @@ class Rounds {
   MeasuredShape Take() {
     for (Contender& contender : contenders_) {
       contender.measured.peak_bytes = contender.process->peak_bytes();
+      contender.measured.tensor_peak_bytes = contender.process->tensor_peak_bytes();
       result_.contenders.push_back(std::move(contender.measured));
     }
     return std::move(result_);
@@ -125,6 +126,7 @@ class Rounds {
     Contender contender{.is_slow = is_slow};
     contender.measured.name = mode;
     contender.measured.planned_bytes = PlannedBytes(plan);
+    contender.measured.planned_tensor_bytes = PlannedTensorBytes(plan);
     if (mode == "auto") contender.measured.choice = DescribeChoice(plan);
     ASSIGN_OR_RETURN(contender.process,
                      MeasuredProcess::Start(ChildProcess::kOwnExecutable, {"--train", path}));

@@ -32,9 +32,11 @@ struct Measured {
   bool is_peer = false;
   std::vector<StepTimes> steps;
   std::vector<int> rounds;
-  int64_t peak_bytes = 0;
-  int64_t planned_bytes = 0;  // 0: a peer
-  std::string choice;         // of auto: how many layers have which mode
+  int64_t peak_bytes = 0;            // resident
+  int64_t planned_bytes = 0;         // that the plan says it is below; 0: a peer
+  int64_t tensor_peak_bytes = 0;     // 0: a peer
+  int64_t planned_tensor_bytes = 0;  // 0: a peer
+  std::string choice;                // of auto: how many layers have which mode
 };
 
 struct MeasuredShape {

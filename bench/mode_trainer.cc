@@ -19,11 +19,12 @@
 #include "common/layout/gradient_mode.h"
 #include "common/spec/device_profile_message.h"
 #include "proto/sotto/v1/plan.pb.h"
-#include "worker/comm/solo_communicator.h"
+#include "worker/comm/connect.h"
 #include "worker/data/record_loader.h"
 #include "worker/device_profile.h"
 #include "worker/dp/flat_clipping.h"
 #include "worker/dp/gradient_pass.h"
+#include "worker/memory/tensor_memory.h"
 #include "worker/models/model.h"
 #include "worker/resident_memory.h"
 #include "worker/train/gradient_summer.h"
@@ -70,8 +71,8 @@ class SteppingObserver : public train::TrainObserver {
     const double release_seconds = ReleaseSeconds(*profile_);
     std::cout << absl::ToDoubleSeconds(clock_.Now() - begin_) << " "
               << CpuSeconds() - begin_cpu_seconds_ << " "
-              << release_seconds - begin_release_seconds_ << " " << PeakResidentBytes()
-              << std::endl;
+              << release_seconds - begin_release_seconds_ << " " << PeakResidentBytes() << " "
+              << memory::TensorPeakBytes() << std::endl;
     std::string line;
     if (!std::getline(std::cin, line)) std::exit(0);
     begin_release_seconds_ = release_seconds;
@@ -91,31 +92,40 @@ class SteppingObserver : public train::TrainObserver {
   double begin_release_seconds_ = 0;
 };
 
-// A training of one rank with everything it borrows.
-struct Solo {
-  explicit Solo(Clock& clock)
+// A rank's training with everything it borrows.
+struct RankTraining {
+  explicit RankTraining(Clock& clock)
       : gate({.attempt = 1, .end_step = kEndStep, .clock = &clock}), observer(clock) {}
 
-  comm::SoloCommunicator communicator;
+  std::unique_ptr<comm::Communicator> communicator;
   grant::GrantGate gate;
   SteppingObserver observer;
   std::unique_ptr<Training> training;
 };
 
-absl::StatusOr<std::unique_ptr<Solo>> MakeSolo(const v1::JobPlan& plan) {
+absl::StatusOr<std::unique_ptr<RankTraining>> MakeRank(const v1::JobPlan& plan, int rank,
+                                                       int memfd) {
+  memory::CountTensors();
   at::set_num_threads(plan.sharding().threads_per_rank());
-  auto solo = std::make_unique<Solo>(RealClock::Get());
-  RETURN_IF_ERROR(solo->gate.Extend({.first_step = 0, .end_step = kEndStep, .attempt = 1}));
+  auto own = std::make_unique<RankTraining>(RealClock::Get());
+  const int world_size = plan.sharding().world_size();
+  ASSIGN_OR_RETURN(own->communicator,
+                   comm::Connect({.rank = rank,
+                                  .world_size = world_size,
+                                  .memfd = memfd,
+                                  .region_elements = comm::LocalCommunicator::RegionElements(
+                                      world_size, plan.sharding().communicator_bytes())}));
+  RETURN_IF_ERROR(own->gate.Extend({.first_step = 0, .end_step = kEndStep, .attempt = 1}));
   ASSIGN_OR_RETURN(
-      solo->training,
+      own->training,
       Training::Create({.plan = plan, .job = "bench", .attempt = 1, .end_step = kEndStep},
                        Training::SecretOf(plan, ""),
-                       {.communicator = solo->communicator,
-                        .gate = solo->gate,
-                        .observer = solo->observer,
+                       {.communicator = *own->communicator,
+                        .gate = own->gate,
+                        .observer = own->observer,
                         .clock = RealClock::Get()}));
-  solo->observer.SetProfile(solo->training->phase_profile());
-  return solo;
+  own->observer.SetProfile(own->training->phase_profile());
+  return own;
 }
 
 // Squared gradient norms of one micro-batch at the training's parameters.
@@ -153,15 +163,16 @@ absl::StatusOr<at::Tensor> NormSq(fsdp::ShardedParameters& parameters,
 
 }  // namespace
 
-absl::Status TrainOnDemand(const std::string& plan_path) {
+absl::Status TrainOnDemand(const std::string& plan_path, int rank, int memfd) {
   ASSIGN_OR_RETURN(const v1::JobPlan plan, ReadPlan(plan_path));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Solo> solo, MakeSolo(plan));
-  return solo->training->Run().status();
+  ASSIGN_OR_RETURN(const std::unique_ptr<RankTraining> own, MakeRank(plan, rank, memfd));
+  return own->training->Run().status();
 }
 
 absl::Status PrintMedianNorm(const std::string& plan_path) {
   ASSIGN_OR_RETURN(const v1::JobPlan plan, ReadPlan(plan_path));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Solo> solo, MakeSolo(plan));
+  ASSIGN_OR_RETURN(const std::unique_ptr<RankTraining> solo,
+                   MakeRank(plan, /*rank=*/0, /*memfd=*/-1));
   ASSIGN_OR_RETURN(const std::unique_ptr<dataset::TokenFile> file,
                    dataset::TokenFile::Open(plan.dataset().path()));
   data::PlannedMicroBatch first{.padded_length = plan.train().lengths(0)};

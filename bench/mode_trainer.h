@@ -11,8 +11,9 @@ namespace sotto::bench {
 
 // Trains by the plan (a serialised JobPlan): one step at once, then one for each line on stdin,
 // until it closes. Writes "<seconds> <CPU seconds> <seconds of sampling, noise and optimizer> <peak
-// resident bytes>" to stdout after each.
-absl::Status TrainOnDemand(const std::string& plan_path);
+// resident bytes> <peak bytes of tensors>" to stdout after each. The ranks of a plan for several
+// share the memfd of the plan's communicator; a rank alone needs none (-1).
+absl::Status TrainOnDemand(const std::string& plan_path, int rank, int memfd);
 
 // Writes the median gradient norm of the plan's first micro-batch to stdout: clipping there clips
 // half of the examples.

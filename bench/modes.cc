@@ -95,6 +95,9 @@ absl::StatusOr<std::vector<StudyPart>> PartsOf(const Settings& settings) {
       part.request.modes = {"no_dp", "per_example", "auto"};
       if (!line.everything) continue;
       part.request.slow_modes = OtherModes(part.request.modes);
+      for (const char* mode : {"ghost", "flash", "per_example"}) {
+        part.request.slow_modes.push_back(absl::StrCat(mode, kDeferredSuffix));
+      }
       if (has_peers) part.request.peers = {"pytorch", "opacus_hooks", "opacus_ghost"};
     }
   } else {
@@ -204,7 +207,8 @@ int main(int argc, char** argv) {
     sotto::bench::PrintDeviceProfile(settings.threads);
     return 0;
   }
-  const absl::Status status = !train.empty()      ? sotto::bench::TrainOnDemand(train)
+  const absl::Status status = !train.empty()
+                                  ? sotto::bench::TrainOnDemand(train, /*rank=*/0, /*memfd=*/-1)
                               : !norms_of.empty() ? sotto::bench::PrintMedianNorm(norms_of)
                                                   : sotto::bench::MeasureAll(settings);
   if (status.ok()) return 0;
