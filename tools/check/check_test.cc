@@ -17,8 +17,6 @@
 #include "tools/check/mode_report.h"
 #include "tools/check/preset.h"
 #include "tools/check/program.h"
-#include "tools/check/rank_gang.h"
-#include "tools/check/training_rank.h"
 #include "tools/check/world_check.h"
 
 namespace sotto::check {
@@ -336,11 +334,3 @@ TEST(GnuplotTest, ComplaintsComeBack) {
 
 }  // namespace
 }  // namespace sotto::check
-
-int main(int argc, char** argv) {
-  if (const auto code = sotto::check::RunIfRank(argc, argv, sotto::check::TrainAsRank)) {
-    return *code;
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}

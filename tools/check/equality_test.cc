@@ -9,8 +9,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tools/check/equality_report.h"
-#include "tools/check/rank_gang.h"
-#include "tools/check/training_rank.h"
 
 namespace sotto::check {
 namespace {
@@ -119,11 +117,3 @@ TEST(EqualityRowTest, EachLimitIsHeld) {
 
 }  // namespace
 }  // namespace sotto::check
-
-int main(int argc, char** argv) {
-  if (const auto code = sotto::check::RunIfRank(argc, argv, sotto::check::TrainAsRank)) {
-    return *code;
-  }
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}
