@@ -43,8 +43,8 @@ double Deferral::StepSpeedup() const {
 }
 
 double Deferral::MemoryRatio() const {
-  return Ratio(static_cast<double>(deferred->peak_bytes),
-               static_cast<double>(immediate->peak_bytes));
+  return Ratio(static_cast<double>(deferred->tensor_peak_bytes),
+               static_cast<double>(immediate->tensor_peak_bytes));
 }
 
 std::vector<Deferral> FindDeferrals(const std::vector<ModeProfile>& profiles) {

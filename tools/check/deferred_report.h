@@ -16,10 +16,10 @@ struct Deferral {
   const ModeProfile* immediate;  // the same mode
 
   double NormMillisecondsPerLayer() const;
-  // Of the norms alone, of the whole step and of the peak: above 1, deferral is faster or smaller.
+  // Of the norms alone and of the whole step: above 1, deferral is faster.
   double NormSpeedup() const;
   double StepSpeedup() const;
-  double MemoryRatio() const;  // deferred over immediate
+  double MemoryRatio() const;  // deferred over immediate; of the tensors' peaks
 };
 
 // Every mode that was profiled both ways.
