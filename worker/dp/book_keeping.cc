@@ -10,7 +10,7 @@ namespace {
 // The norm has been taken: what only its cross term needed can go.
 nn::SavedInput WithoutCrossTerm(nn::SavedInput saved) {
   saved.head_activations_BTD.reset();
-  saved.head_grads_BTT.reset();
+  saved.head_grads.reset();
   return saved;
 }
 

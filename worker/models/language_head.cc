@@ -102,13 +102,18 @@ void LanguageHead::KeepCrossTerm(const MicroBatch& batch, const nn::SavedInput& 
                                  const at::Tensor& logit_grads) const {
   TiedState& tied = *options_.tied;
   const int64_t tokens = batch.tokens_BT.size(1);
+  const int64_t kept_per_row = std::min(tokens, logit_grads.size(2));
   if (part.first_example == 0) {
     tied.head_activations_BTD = kept_head_.activations;
-    tied.head_grads_BTT =
-        at::empty({batch.tokens_BT.size(0), tokens, tokens}, logit_grads.options());
+    tied.head_grads =
+        at::empty({batch.tokens_BT.size(0), tokens, kept_per_row}, logit_grads.options());
   }
   const int64_t count = logit_grads.size(0);
-  at::Tensor kept = tied.head_grads_BTT.narrow(0, part.first_example, count);
+  at::Tensor kept = tied.head_grads.narrow(0, part.first_example, count);
+  if (kept_per_row < tokens) {
+    kept.copy_(logit_grads);
+    return;
+  }
   at::gather_out(kept, logit_grads, 2, part.tokens_BT.unsqueeze(1).expand({count, tokens, tokens}));
 }
 

@@ -9,7 +9,7 @@ namespace sotto::models {
 // the norm.
 struct TiedState {
   at::Tensor head_activations_BTD;
-  at::Tensor head_grads_BTT;
+  at::Tensor head_grads;
 };
 
 }  // namespace sotto::models

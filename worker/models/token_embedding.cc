@@ -45,7 +45,7 @@ at::Tensor TokenEmbedding::Backward(absl::Span<const at::Tensor> parameters, con
   nn::SavedInput saved = kept_tokens_;
   if (options_.tied != nullptr && sink.needs_cross_term(*tokens_)) {
     saved.head_activations_BTD = options_.tied->head_activations_BTD;
-    saved.head_grads_BTT = options_.tied->head_grads_BTT;
+    saved.head_grads = options_.tied->head_grads;
   }
   nn::BackwardThrough(*tokens_, parameters, saved, output_grads, sink);
   if (positions_ != nullptr) {

@@ -55,7 +55,7 @@ class GradientSink {
   virtual bool needs_another_pass() const { return false; }
 
   // True when the visit of this tied embedding must carry what its norm's cross term needs
-  // (SavedInput::head_grads_BTT).
+  // (SavedInput::head_grads).
   virtual bool needs_cross_term(const Layer& layer) const { return false; }
 };
 

@@ -15,7 +15,7 @@ SavedInput Transform(const SavedInput& saved, const Function& function) {
   SavedInput result = saved;
   for (at::Tensor* tensor :
        {&result.activations, &result.tokens_BT, &result.mean_BT, &result.reciprocal_std_BT,
-        &result.head_activations_BTD, &result.head_grads_BTT}) {
+        &result.head_activations_BTD, &result.head_grads}) {
     if (tensor->defined()) *tensor = function(*tensor);
   }
   return result;

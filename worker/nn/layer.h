@@ -23,8 +23,9 @@ struct SavedInput {
   // The embedding's call site of a tied weight: what the head's call site left for the cross term
   // of the norm.
   at::Tensor head_activations_BTD;
-  at::Tensor
-      head_grads_BTT;  // [b, s, t] = gradient of the logit of token tokens_BT[b, t] at position s
+  // [b, s, t] = gradient of the logit of token tokens_BT[b, t] at position s; where the vocabulary
+  // is smaller than T: [b, s, v] = that of token v, so that no T x T values are kept.
+  at::Tensor head_grads;
   // The tensors above and the output gradients hold examples [first_example, first_example +
   // size(0)) of the micro-batch.
   int64_t first_example = 0;

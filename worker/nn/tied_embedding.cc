@@ -40,9 +40,10 @@ struct CrossTerm {
   double absolute = 0;
 };
 
-// One example: sum_{s,t} head_grads[s, t] (head_activations[s] . output_grads[t]).
-CrossTerm Cross(const at::Tensor& head_activations_TD, const at::Tensor& head_grads_TT,
-                const at::Tensor& output_grads_TD) {
+// One example: sum_{s,t} head_grads[s, t] (head_activations[s] . output_grads[t]). With fewer
+// columns than tokens head_grads[s, tokens[t]].
+CrossTerm Cross(const at::Tensor& head_activations_TD, const at::Tensor& head_grads,
+                const at::Tensor& output_grads_TD, const at::Tensor& tokens_T) {
   CrossTerm total;
   const int64_t tokens = output_grads_TD.size(0);
   for (int64_t begin = 0; begin < tokens; begin += kCrossTile) {
@@ -50,7 +51,9 @@ CrossTerm Cross(const at::Tensor& head_activations_TD, const at::Tensor& head_gr
     const at::Tensor products =
         at::mm(head_activations_TD.narrow(0, begin, rows), output_grads_TD.t());
     const float* product = products.const_data_ptr<float>();
-    const float* grads = head_grads_TT.const_data_ptr<float>() + begin * tokens;
+    at::Tensor tile = head_grads.narrow(0, begin, rows);
+    if (tile.size(1) < tokens) tile = tile.index_select(1, tokens_T);
+    const float* grads = tile.const_data_ptr<float>();
     for (int64_t s = 0; s < rows; ++s) {
       for (int64_t t = 0; t < tokens; ++t) {
         const double term = static_cast<double>(grads[s * tokens + t]) * product[s * tokens + t];
@@ -125,12 +128,13 @@ void TiedEmbedding::AddExampleNormSq(const SavedInput& saved, const at::Tensor& 
                                      NormForm form, const at::Tensor& norm_sq_B) const {
   embedding_.AddExampleNormSq(saved, output_grads, form, norm_sq_B);
   const at::Tensor grads = Float32(output_grads);
-  const at::Tensor head_grads = Float32(saved.head_grads_BTT);
+  const at::Tensor head_grads = Float32(saved.head_grads);
   const at::Tensor head_activations = Float32(saved.head_activations_BTD);
   double* norm_sq = norm_sq_B.data_ptr<double>();
   at::parallel_for(0, grads.size(0), 1, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
-      const CrossTerm cross = Cross(head_activations[b], head_grads[b], grads[b]);
+      const CrossTerm cross =
+          Cross(head_activations[b], head_grads[b], grads[b], saved.tokens_BT[b]);
       norm_sq[b] += 2 * cross.sum + kCrossSlack * cross.absolute;
     }
   });

@@ -18,7 +18,7 @@ namespace sotto::nn {
 //                  tokens
 //
 // <g_emb, g_head> = sum_{t,s} head_grads[s, t] (output_grads[t] . head_activations[s]), with
-// SavedInput's head_grads_BTT.
+// SavedInput's head_grads.
 
 class TiedHead final : public Layer {
  public:

@@ -1,0 +1,170 @@
+// A rank that starts holds its shards and slots and never a whole model, whether its weights are
+// drawn or read from a Hugging Face directory.
+#include <malloc.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/types/span.h"
+#include "common/base/files.h"
+#include "common/base/status_macros.h"
+#include "common/base/status_matchers.h"
+#include "common/checkpoint/hugging_face_writer.h"
+#include "common/layout/init_values.h"
+#include "common/layout/llama_description.h"
+#include "common/layout/slot_layout.h"
+#include "gtest/gtest.h"
+#include "worker/comm/connect.h"
+#include "worker/comm/local_communicator.h"
+#include "worker/comm/testing/rank_processes.h"
+#include "worker/fsdp/sharded_parameters.h"
+#include "worker/memory/tensor_memory.h"
+#include "worker/train/initial_weights.h"
+
+namespace sotto::equivalence {
+namespace {
+
+// What operator new gave and has not got back, and the most of it; tensors have other memory.
+std::atomic<int64_t> heap_bytes{0};
+std::atomic<int64_t> heap_peak{0};
+
+void* Allocate(size_t bytes) {
+  void* memory = std::malloc(bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  const int64_t now = heap_bytes += static_cast<int64_t>(malloc_usable_size(memory));
+  int64_t peak = heap_peak.load();
+  while (now > peak && !heap_peak.compare_exchange_weak(peak, now)) {
+  }
+  return memory;
+}
+
+void Free(void* memory) {
+  if (memory != nullptr) heap_bytes -= static_cast<int64_t>(malloc_usable_size(memory));
+  std::free(memory);
+}
+
+}  // namespace
+}  // namespace sotto::equivalence
+
+void* operator new(size_t bytes) { return sotto::equivalence::Allocate(bytes); }
+void* operator new[](size_t bytes) { return sotto::equivalence::Allocate(bytes); }
+void operator delete(void* memory) noexcept { sotto::equivalence::Free(memory); }
+void operator delete[](void* memory) noexcept { sotto::equivalence::Free(memory); }
+void operator delete(void* memory, size_t) noexcept { sotto::equivalence::Free(memory); }
+void operator delete[](void* memory, size_t) noexcept { sotto::equivalence::Free(memory); }
+
+namespace sotto::equivalence {
+namespace {
+
+constexpr int kWorldSize = 4;
+constexpr uint64_t kSeed = 7;
+constexpr int64_t kRegionElements = 32 * kWorldSize * 64;
+
+// 16 blocks of 0.4 MB, so that slots are small beside the whole.
+layout::ModelDescription Model() {
+  return *layout::MakeLlamaDescription({.vocabulary_size = 64,
+                                        .width = 96,
+                                        .layers = 16,
+                                        .heads = 4,
+                                        .key_value_heads = 4,
+                                        .head_width = 24,
+                                        .mlp_width = 256,
+                                        .max_length = 16,
+                                        .tied_head = false});
+}
+
+int64_t WholeBytes() { return Model().num_elements() * int64_t{sizeof(float)}; }
+
+// Writes the drawn weights as bfloat16, tensor after tensor.
+void WriteDirectory(const std::string& directory) {
+  const layout::ModelDescription model = Model();
+  std::vector<checkpoint::TensorShape> tensors;
+  for (const layout::UnitDescription& unit : model.units) {
+    for (const layout::ParameterDescription& parameter : unit.parameters) {
+      tensors.push_back(
+          {.name = checkpoint::HuggingFaceName("llama", parameter.name), .shape = parameter.shape});
+    }
+  }
+  auto writer = checkpoint::HuggingFaceWriter::Create(
+      {.directory = directory, .config = "{}", .max_file_bytes = WholeBytes() / 3}, tensors);
+  ASSERT_OK(writer.status());
+  int64_t index = 0;
+  for (const layout::UnitDescription& unit : model.units) {
+    for (const layout::ParameterDescription& parameter : unit.parameters) {
+      std::vector<float> values(parameter.num_elements());
+      layout::FillInitialValues(parameter, kSeed, index++, 0, absl::MakeSpan(values));
+      ASSERT_OK((*writer)->Append(values));
+    }
+  }
+  ASSERT_OK((*writer)->Finish());
+}
+
+absl::Status ExpectAtMost(absl::string_view what, int64_t bytes, int64_t most) {
+  if (bytes <= most) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(what, " held ", bytes, " bytes, beyond ", most));
+}
+
+// The argument: a Hugging Face directory; empty: weights are drawn.
+const comm::RankBodyRegistration kStart("start", [](const comm::RankContext& context) {
+  memory::CountTensors();
+  const std::unique_ptr<comm::Communicator> communicator =
+      *comm::Connect({.rank = context.rank,
+                      .world_size = context.world_size,
+                      .memfd = context.memfd,
+                      .region_elements = kRegionElements});
+  const layout::ModelDescription model = Model();
+  const layout::FlatLayout layout = *layout::FlatLayout::Create(model, context.world_size);
+  const int64_t heap_before = heap_bytes;
+  heap_peak = heap_before;
+  memory::ResetTensorPeak();
+  ASSIGN_OR_RETURN(const std::unique_ptr<fsdp::ShardedParameters> parameters,
+                   fsdp::ShardedParameters::Create(model, layout, *communicator,
+                                                   {.gathered_slots = 1, .gradient_slots = 1}));
+  if (context.argument.empty()) {
+    parameters->Initialize(kSeed);
+  } else {
+    RETURN_IF_ERROR(train::LoadHuggingFace(context.argument, kSeed, *parameters));
+  }
+  // Masters and gradients, a gathered and a gradient slot, the root's two.
+  const layout::SlotChoice slots{.gathered_slots = 1, .gradient_slots = 1};
+  const int64_t elements = 2 * layout.total_shard_elements() +
+                           layout::GatheredSlots(layout, slots).total_elements() +
+                           layout::GradientSlots(layout, slots).total_elements();
+  RETURN_IF_ERROR(
+      ExpectAtMost("tensors", memory::TensorPeakBytes(), elements * int64_t{sizeof(float)}));
+  RETURN_IF_ERROR(
+      ExpectAtMost("shards and slots", elements * int64_t{sizeof(float)}, WholeBytes() * 9 / 10));
+  // Names, views and what the reader turns into floats at a time.
+  RETURN_IF_ERROR(ExpectAtMost("the heap", heap_peak - heap_before, WholeBytes() / 8));
+  return communicator->Barrier();
+});
+
+bool Start(const std::string& directory) {
+  comm::RankProcesses ranks(
+      {.body = "start",
+       .world_size = kWorldSize,
+       .memfd_bytes = comm::LocalCommunicator::MemfdBytes(kWorldSize, kRegionElements),
+       .argument = directory});
+  return ranks.AllSucceed();
+}
+
+TEST(StartMemoryTest, DrawnWeightsAreNeverWholeOnARank) { EXPECT_TRUE(Start("")); }
+
+TEST(StartMemoryTest, ReadWeightsAreNeverWholeOnARank) {
+  const std::string directory =
+      absl::StrCat(*MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-")), "/model");
+  WriteDirectory(directory);
+  EXPECT_TRUE(Start(directory));
+}
+
+}  // namespace
+}  // namespace sotto::equivalence
+
+int main(int argc, char** argv) { return sotto::comm::RankTestMain(argc, argv); }
