@@ -1,5 +1,6 @@
 // Own kernels against what LibTorch composes for the same work, in turns in one process.
 #include <algorithm>
+#include <cmath>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -10,11 +11,13 @@
 #include "ATen/ops/linalg_vector_norm.h"
 #include "ATen/ops/normal.h"
 #include "ATen/ops/rand.h"
+#include "ATen/ops/sqrt.h"
 #include "ATen/ops/zeros.h"
 #include "CLI/CLI.hpp"
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_format.h"
 #include "common/base/clock.h"
+#include "kernels/adamw.h"
 #include "kernels/chacha_normals.h"
 #include "kernels/fold.h"
 #include "worker/nn/outer_product.h"
@@ -104,6 +107,38 @@ void CompareNoise(int rounds) {
       [&] { values.add_(noise.normal_()); });
 }
 
+void CompareAdamW(int rounds) {
+  constexpr int64_t kElements = int64_t{1} << 22;
+  constexpr kernels::AdamWStep kStep = {.learning_rate = 1e-3,
+                                        .beta1 = 0.9,
+                                        .beta2 = 0.999,
+                                        .epsilon = 1e-8,
+                                        .bias_correction1 = 0.1,
+                                        .bias_correction2 = 0.001};
+  const at::Tensor gradient = at::rand({kElements});
+  at::Tensor weights = at::rand({kElements});
+  at::Tensor m = at::zeros({kElements});
+  at::Tensor v = at::zeros({kElements});
+  const auto range = [](const at::Tensor& tensor, int64_t begin, int64_t end) {
+    return absl::MakeSpan(tensor.data_ptr<float>() + begin, end - begin);
+  };
+  Compare(
+      "AdamW on 4M elements", rounds,
+      [&] {
+        at::parallel_for(0, kElements, kGrain, [&](int64_t begin, int64_t end) {
+          kernels::UpdateAdamW(kStep, range(gradient, begin, end), range(weights, begin, end),
+                               range(m, begin, end), range(v, begin, end));
+        });
+      },
+      [&] {
+        m.mul_(kStep.beta1).add_(gradient, 1 - kStep.beta1);
+        v.mul_(kStep.beta2).addcmul_(gradient, gradient, 1 - kStep.beta2);
+        const at::Tensor root =
+            at::sqrt(v).div_(std::sqrt(kStep.bias_correction2)).add_(kStep.epsilon);
+        weights.addcdiv_(m, root, -kStep.learning_rate / kStep.bias_correction1);
+      });
+}
+
 }  // namespace
 }  // namespace sotto::bench
 
@@ -124,5 +159,6 @@ int main(int argc, char** argv) {
     }
   }
   sotto::bench::CompareNoise(rounds);
+  sotto::bench::CompareAdamW(rounds);
   return 0;
 }
