@@ -113,7 +113,10 @@ void AddPrivacy(std::string& text, const v1::JobPlan& plan) {
       text, "sigma",
       absl::StrFormat("%.6g for the release; gradient %.6g, loss %.6g, clip fraction %.6g",
                       privacy.noise_multiplier(), privacy.gradient_noise_multiplier(),
-                      privacy.loss_noise_multiplier(), privacy.clip_fraction_noise_multiplier()));
+                      privacy.loss_noise_multiplier(), privacy.clip_fraction_noise_multiplier()) +
+          (privacy.accuracy_noise_multiplier() > 0
+               ? absl::StrFormat(", accuracy %.6g", privacy.accuracy_noise_multiplier())
+               : ""));
   AddSegments(text, privacy);
   AddFact(text, "epsilon",
           absl::StrFormat("%.6g at delta %.3g after %d steps", privacy.epsilon(), privacy.delta(),

@@ -211,6 +211,14 @@ TEST(PlanTextTest, SaysHowBatchesAreDrawnWhatEachSegmentAddsAndWhatLayersDo) {
   }
 }
 
+TEST(PlanTextTest, SaysWhatAccuracyAddsOnlyWhereItLeaves) {
+  v1::JobPlan plan;
+  plan.mutable_privacy()->set_clip_fraction_noise_multiplier(8);
+  EXPECT_THAT(PlanText(plan), AllOf(HasSubstr("clip fraction 8\n"), Not(HasSubstr("accuracy"))));
+  plan.mutable_privacy()->set_accuracy_noise_multiplier(12);
+  EXPECT_THAT(PlanText(plan), HasSubstr("clip fraction 8, accuracy 12\n"));
+}
+
 TEST(PlanTextTest, SaysWhatTheClipNormIsForWhereNothingIsClipped) {
   v1::JobPlan plan;
   v1::PrivacyPlan& privacy = *plan.mutable_privacy();
