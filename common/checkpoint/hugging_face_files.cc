@@ -123,7 +123,7 @@ absl::Status ReadAsFloats(const FileTensor& tensor, int64_t begin, absl::Span<fl
     return absl::InvalidArgumentError(absl::StrCat(
         "tensor ", entry.name, " must be F32, F16, BF16 or F64, but is ", entry.dtype));
   }
-  *tensor.bytes_read += count * ItemBytes(entry.dtype);
+  if (tensor.bytes_read != nullptr) *tensor.bytes_read += count * ItemBytes(entry.dtype);
   return absl::OkStatus();
 }
 

@@ -20,7 +20,7 @@ namespace sotto::checkpoint {
 struct FileTensor {
   const SafetensorsReader* file = nullptr;
   const SafetensorsEntry* entry = nullptr;
-  std::atomic<int64_t>* bytes_read = nullptr;  // of all files
+  std::atomic<int64_t>* bytes_read = nullptr;  // of all files; null: nobody counts
 };
 
 // Immutable after Open; thread-safe. Files are mapped, so that only what is read is loaded.
