@@ -98,7 +98,7 @@ TEST(FailingTrainingTest, APlanWithImpossibleNumbersIsNotTriedAgain) {
   CountingObserver observer;
   const absl::Status status = RunAlone(options, observer);
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("gamma")));
-  EXPECT_EQ(train::FailureReasonOf(status), train::FailureReason::kProtocol);
+  EXPECT_EQ(train::FailureReasonOf(status), train::FailureReason::kPlanCannotRun);
 }
 
 }  // namespace
