@@ -123,7 +123,9 @@ absl::Status ReadAsFloats(const FileTensor& tensor, int64_t begin, absl::Span<fl
     return absl::InvalidArgumentError(absl::StrCat(
         "tensor ", entry.name, " must be F32, F16, BF16 or F64, but is ", entry.dtype));
   }
-  if (tensor.bytes_read != nullptr) *tensor.bytes_read += count * ItemBytes(entry.dtype);
+  const int64_t item = ItemBytes(entry.dtype);
+  tensor.file->Release(tensor.file->Bytes(entry).subspan(begin * item, count * item));
+  if (tensor.bytes_read != nullptr) *tensor.bytes_read += count * item;
   return absl::OkStatus();
 }
 

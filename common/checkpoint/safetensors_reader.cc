@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,7 +18,8 @@ namespace sotto::checkpoint {
 namespace {
 
 constexpr size_t kLengthBytes = 8;
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // The reference reader's bound.
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;   // The reference reader's bound.
+constexpr size_t kLeastReleasedBytes = 256 * 1024;  // Less costs more system calls than it frees.
 
 absl::Status NotSafetensors(const std::string& path, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(path, " is not a safetensors file: ", why));
@@ -66,6 +68,14 @@ absl::Span<const uint8_t> SafetensorsReader::Bytes(const SafetensorsEntry& entry
   return {bytes_ + data_begin_ + entry.begin, entry.end - entry.begin};
 }
 
+void SafetensorsReader::Release(absl::Span<const uint8_t> bytes) const {
+  if (bytes.size() < kLeastReleasedBytes) return;
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.data()) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size());
+  static_cast<void>(madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED));
+}
+
 absl::Status SafetensorsReader::ReadFloats(absl::string_view name, int64_t begin,
                                            absl::Span<float> values) const {
   const SafetensorsEntry* entry = Find(name);
@@ -79,9 +89,11 @@ absl::Status SafetensorsReader::ReadFloats(absl::string_view name, int64_t begin
                                                    ") are outside of ", name, " with ",
                                                    entry->num_elements()));
   }
-  if (count > 0) {
-    std::memcpy(values.data(), Bytes(*entry).data() + begin * sizeof(float), count * sizeof(float));
-  }
+  if (count == 0) return absl::OkStatus();
+  const absl::Span<const uint8_t> bytes =
+      Bytes(*entry).subspan(begin * sizeof(float), count * sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  Release(bytes);
   return absl::OkStatus();
 }
 

@@ -32,6 +32,10 @@ class SafetensorsReader {
   // The raw bytes of a tensor: little-endian, row-major. Valid as long as the reader.
   absl::Span<const uint8_t> Bytes(const SafetensorsEntry& entry) const;
 
+  // Takes these bytes' pages off the process's resident set: a later read brings them back. For who
+  // has copied them. Best effort.
+  void Release(absl::Span<const uint8_t> bytes) const;
+
   // Copies elements [begin, begin + size) of an F32 tensor. NOT_FOUND: no such tensor.
   // INVALID_ARGUMENT: another dtype, or out of its range.
   absl::Status ReadFloats(absl::string_view name, int64_t begin, absl::Span<float> values) const;

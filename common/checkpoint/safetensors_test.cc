@@ -1,8 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "common/base/files.h"
@@ -131,6 +135,37 @@ TEST_F(SafetensorsFileTest, PiecesBecomeTensors) {
   EXPECT_THAT(reader->ReadFloats("y", 2, absl::MakeSpan(part)), StatusIs(kInvalid));
   EXPECT_THAT(reader->ReadFloats("z", 0, absl::MakeSpan(part)),
               StatusIs(absl::StatusCode::kNotFound));
+}
+
+// Bytes of files that this process has in memory through its maps.
+int64_t ResidentFileBytes() {
+  const absl::StatusOr<std::string> status = ReadFile("/proc/self/status");
+  const size_t line = status.ok() ? status->find("RssFile:") : std::string::npos;
+  if (line == std::string::npos) return -1;
+  return std::strtoll(status->c_str() + line + std::strlen("RssFile:"), nullptr, 10) * 1024;
+}
+
+// A rank that starts from a large model holds its shard, not the file besides.
+TEST_F(SafetensorsFileTest, WhatWasReadDoesNotStayInMemory) {
+  constexpr int64_t kPieces = 32;
+  std::vector<float> piece(1 << 18);  // 1 MiB
+  ASSERT_OK_AND_ASSIGN(
+      SafetensorsWriter writer,
+      SafetensorsWriter::Create(path_, {{"x", {kPieces, static_cast<int64_t>(piece.size())}}}, {}));
+  for (int64_t i = 0; i < kPieces; ++i) {
+    std::fill(piece.begin(), piece.end(), static_cast<float>(i));
+    ASSERT_OK(writer.Append(piece));
+  }
+  ASSERT_OK(writer.Finish());
+  ASSERT_OK_AND_ASSIGN(const auto reader, SafetensorsReader::Open(path_));
+  const int64_t before = ResidentFileBytes();
+  ASSERT_GE(before, 0);
+  for (int64_t i = 0; i < kPieces; ++i) {
+    ASSERT_OK(
+        reader->ReadFloats("x", i * static_cast<int64_t>(piece.size()), absl::MakeSpan(piece)));
+    ASSERT_EQ(piece.back(), static_cast<float>(i));
+    EXPECT_LE(ResidentFileBytes(), before + (int64_t{8} << 20)) << "piece " << i;
+  }
 }
 
 TEST_F(SafetensorsFileTest, WriterHoldsToItsDeclaration) {
