@@ -12,7 +12,8 @@
 
 namespace sotto {
 
-// job, attempt, model, sampler, accountant, units; the rest is filled in by the checkpointer and the caller.
+// job, attempt, model, sampler, accountant, units; the rest is filled in by the checkpointer and
+// the caller.
 v1::CheckpointManifest ManifestOf(const v1::JobPlan& plan, const std::string& job, int64_t attempt,
                                   const layout::ModelDescription& model,
                                   const layout::FlatLayout& layout);

@@ -136,8 +136,8 @@ absl::Status Training::Assembly::BuildPrivacy(crypto::Secret secret) {
                    MakeSampler(plan(), options_.job, dataset_->num_records(), secret.Clone()));
   if (const auto* dit = std::get_if<layout::DitDimensions>(&description_.family)) {
     draws_ = std::make_unique<data::ExampleDraws>(secret.Clone(), dit->time_steps);
-    evaluation_draws_ = std::make_unique<data::ExampleDraws>(
-        data::ExampleDraws::ForEvaluation(dit->time_steps));
+    evaluation_draws_ =
+        std::make_unique<data::ExampleDraws>(data::ExampleDraws::ForEvaluation(dit->time_steps));
   }
   ASSIGN_OR_RETURN(clip_threshold_, MakeClipThreshold(plan()));
   ASSIGN_OR_RETURN(mechanism_, MakeMechanism(plan(), *parameters_, std::move(secret)));
@@ -156,9 +156,9 @@ void Training::Assembly::BuildSummer() {
                                      .draws = draws_.get()},
       *loader_, *gradient_pass_, *executor_, *parameters_);
   if (evaluation_file_ == nullptr) return;
-  evaluator_ = std::make_unique<train::Evaluator>(*evaluation_file_, lengths, micro_batch_size,
-                                                  *executor_, parts_.communicator,
-                                                  evaluation_draws_.get());
+  evaluator_ =
+      std::make_unique<train::Evaluator>(*evaluation_file_, lengths, micro_batch_size, *executor_,
+                                         parts_.communicator, evaluation_draws_.get());
 }
 
 void Training::Assembly::BuildOptimizer() {

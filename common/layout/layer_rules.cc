@@ -29,10 +29,9 @@ absl::string_view LayerKindName(LayerKind kind) {
 }
 
 std::optional<LayerKind> FindLayerKind(absl::string_view name) {
-  for (LayerKind kind :
-       {LayerKind::kLinear, LayerKind::kEmbedding, LayerKind::kPositions, LayerKind::kTiedEmbedding,
-        LayerKind::kLayerNorm, LayerKind::kRmsNorm, LayerKind::kGroupNorm, LayerKind::kConv2d,
-        LayerKind::kBatchNorm}) {
+  for (LayerKind kind : {LayerKind::kLinear, LayerKind::kEmbedding, LayerKind::kPositions,
+                         LayerKind::kTiedEmbedding, LayerKind::kLayerNorm, LayerKind::kRmsNorm,
+                         LayerKind::kGroupNorm, LayerKind::kConv2d, LayerKind::kBatchNorm}) {
     if (LayerKindName(kind) == name) return kind;
   }
   return std::nullopt;

@@ -76,10 +76,10 @@ struct ModelDescription {
   std::variant<Gpt2Dimensions, LlamaDimensions, EncoderDimensions, MlpDimensions, CnnDimensions,
                VitDimensions, DitDimensions, std::monostate>
       family;
-  std::vector<UnitDescription> units;      // units[0] is the root: embeddings, final norm, head
-  std::vector<int> stages;                 // unit of each stage in forward order: 0, 1, ..., N, 0
-  std::vector<StageTrace> footprints;      // by stage; empty: memory is not planned
-  int64_t vocabulary_size = 0;             // tokens of the data are below it; 0: images or vectors
+  std::vector<UnitDescription> units;  // units[0] is the root: embeddings, final norm, head
+  std::vector<int> stages;             // unit of each stage in forward order: 0, 1, ..., N, 0
+  std::vector<StageTrace> footprints;  // by stage; empty: memory is not planned
+  int64_t vocabulary_size = 0;         // tokens of the data are below it; 0: images or vectors
   // Low-rank adapters (parameters NAME.lora_A.weight [rank, I], NAME.lora_B.weight [O, rank]) add
   // lora_alpha / rank times their product to NAME.weight.
   double lora_alpha = 0;

@@ -16,7 +16,7 @@ struct Wrapping {
     kByBlock,  // a unit for every block
     kByLayer,  // a unit for every layer of `layer_kinds`, with the layers of other kinds before it
                // in the block; the block's last unit also has those behind
-    kBySize,  // neighbouring blocks share a unit until it has minimum_parameters
+    kBySize,   // neighbouring blocks share a unit until it has minimum_parameters
   };
   Kind kind = Kind::kByBlock;
   std::vector<LayerKind> layer_kinds;

@@ -11,9 +11,9 @@ enum class FailureReason {
   kOther,              // a new attempt may mend it
   kInvalidData,        // the file changed, is damaged, or is not the registered one
   kInvalidCheckpoint,  // no checkpoint can be read, or it is of another model
-  kProtocol,       // coordinator and worker do not speak alike
-  kNotFinite,      // training made parameters infinite or NaN
-  kPlanCannotRun,  // the plan or its files do not fit this worker: a repetition would end alike
+  kProtocol,           // coordinator and worker do not speak alike
+  kNotFinite,          // training made parameters infinite or NaN
+  kPlanCannotRun,      // the plan or its files do not fit this worker: a repetition would end alike
 };
 
 // `status`, which is not OK, with this reason.
