@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -163,6 +164,15 @@ std::string ModeText(const v1::UnitMode& mode) {
   return absl::AsciiStrToLower(absl::StrJoin(parts, " "));
 }
 
+// What the layers do: the plan's own mode is what the schedule is built for, and `auto` may give
+// each layer another.
+std::string LayerModesText(const v1::ShardingPlan& sharding) {
+  std::set<std::string> modes;
+  for (const v1::LayerPlan& layer : sharding.layers()) modes.insert(ModeText(layer.mode()));
+  if (modes.empty()) return ModeText(sharding.mode());
+  return modes.size() == 1 ? *modes.begin() : "mixed";
+}
+
 // Layers of the same kind that are treated alike share a line.
 void AddLayers(std::string& text, const v1::ShardingPlan& sharding) {
   struct Group {
@@ -221,7 +231,7 @@ void AddSharding(std::string& text, const v1::JobPlan& plan) {
   text += "sharding\n";
   AddRanks(text, plan);
   AddFact(text, "gradient mode",
-          absl::StrFormat("%s: %s", sharding.mode_name(), ModeText(sharding.mode())));
+          absl::StrFormat("%s: %s", sharding.mode_name(), LayerModesText(sharding)));
   AddLayers(text, sharding);
   AddFact(text, "slots",
           absl::StrFormat("%d gathered, %d ahead, %d gradient", sharding.gathered_slots(),

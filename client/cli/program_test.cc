@@ -211,6 +211,24 @@ TEST(PlanTextTest, SaysHowBatchesAreDrawnWhatEachSegmentAddsAndWhatLayersDo) {
   }
 }
 
+TEST(PlanTextTest, SaysTheModeThatLayersHaveOrThatTheyDiffer) {
+  v1::JobPlan plan;
+  v1::ShardingPlan& sharding = *plan.mutable_sharding();
+  sharding.set_mode_name("auto");
+  sharding.mutable_mode()->set_norm(v1::UnitMode::FROM_GRADIENT);
+  sharding.mutable_mode()->set_kept(v1::UnitMode::EXAMPLE_GRADS);
+  EXPECT_THAT(PlanText(plan), HasSubstr(" auto: from_gradient example_grads\n"));
+  for (const char* name : {"layers.0", "layers.1"}) {
+    v1::LayerPlan& layer = *sharding.add_layers();
+    layer.set_name(name);
+    layer.mutable_mode()->set_norm(v1::UnitMode::TILED);
+    layer.mutable_mode()->set_kept(v1::UnitMode::OUTPUT_GRADS);
+  }
+  EXPECT_THAT(PlanText(plan), HasSubstr(" auto: tiled output_grads\n"));
+  *sharding.mutable_layers(1)->mutable_mode() = sharding.mode();
+  EXPECT_THAT(PlanText(plan), HasSubstr(" auto: mixed\n"));
+}
+
 TEST(PlanTextTest, SaysWhatAccuracyAddsOnlyWhereItLeaves) {
   v1::JobPlan plan;
   plan.mutable_privacy()->set_clip_fraction_noise_multiplier(8);

@@ -6,7 +6,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "common/layout/name_pattern.h"
 
 namespace sotto::layout {
@@ -15,6 +17,9 @@ namespace {
 constexpr absl::string_view kAdapter = ".lora_";
 constexpr absl::string_view kAttentionParts[] = {".attn.", ".self_attn.", ".attention."};
 constexpr absl::string_view kPrefixes[] = {"", "transformer.", "model."};
+
+// Names that a message lists.
+constexpr size_t kNamesShown = 12;
 
 bool IsAttention(absl::string_view layer) {
   for (absl::string_view part : kAttentionParts) {
@@ -42,6 +47,38 @@ int TargetOf(const LoraAdaptation& lora, const LayerDescription& layer) {
   return -1;
 }
 
+std::string Listed(std::vector<std::string> names) {
+  if (names.size() > kNamesShown) {
+    names.resize(kNamesShown);
+    names.push_back("...");
+  }
+  return absl::StrJoin(names, ", ");
+}
+
+// What targets may name: linear maps of the blocks, without the blocks' own names.
+std::string TargetNames(const ModelDescription& model) {
+  std::vector<std::string> names;
+  for (size_t unit = 1; unit < model.units.size(); ++unit) {
+    const std::string block = model.units[unit].name + ".";
+    for (const LayerDescription& layer : model.units[unit].layers) {
+      if (layer.kind != LayerKind::kLinear || absl::StrContains(layer.name, kAdapter)) continue;
+      const std::string name(absl::StripPrefix(layer.name, block));
+      if (std::count(names.begin(), names.end(), name) == 0) names.push_back(name);
+    }
+  }
+  return Listed(std::move(names));
+}
+
+// Some of what patterns may match.
+std::string ParameterNames(const ModelDescription& model) {
+  std::vector<std::string> names;
+  for (const UnitDescription& unit : model.units) {
+    for (const ParameterDescription& parameter : unit.parameters) names.push_back(parameter.name);
+    if (names.size() > kNamesShown) break;
+  }
+  return Listed(std::move(names));
+}
+
 void AddAdapter(int64_t rank, const LayerDescription& base, UnitDescription& unit) {
   const auto add = [&](const char* suffix, ParameterDescription parameter, int64_t inputs,
                        int64_t outputs) {
@@ -67,11 +104,11 @@ void AddAdapter(int64_t rank, const LayerDescription& base, UnitDescription& uni
 absl::Status AddAdapters(const LoraAdaptation& lora, ModelDescription& model) {
   if (lora.rank < 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("lora.rank must be at least 1, but is ", lora.rank));
+        absl::StrCat("model.adaptation.lora.rank must be at least 1, but is ", lora.rank));
   }
   if (!std::isfinite(lora.alpha) || lora.alpha < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("lora.alpha must be finite and positive, but is ", lora.alpha));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model.adaptation.lora.alpha must be finite and positive, but is ", lora.alpha));
   }
   model.lora_alpha = lora.alpha == 0 ? static_cast<double>(lora.rank) : lora.alpha;
   std::vector<bool> matched(std::max<size_t>(1, lora.targets.size()), false);
@@ -87,9 +124,12 @@ absl::Status AddAdapters(const LoraAdaptation& lora, ModelDescription& model) {
   for (size_t i = 0; i < matched.size(); ++i) {
     if (matched[i]) continue;
     return absl::InvalidArgumentError(
-        lora.targets.empty() ? "lora: the model has no linear map of an attention"
-                             : absl::StrCat("lora.targets: no linear map of a block is named \"",
-                                            lora.targets[i], "\""));
+        lora.targets.empty()
+            ? absl::StrCat("model.adaptation.lora.targets must name linear maps of the blocks (",
+                           TargetNames(model), "): the model has none of an attention")
+            : absl::StrCat("model.adaptation.lora.targets[", i,
+                           "] must name a linear map of a block (", TargetNames(model),
+                           "), but is \"", lora.targets[i], "\""));
   }
   return absl::OkStatus();
 }
@@ -119,10 +159,11 @@ absl::Status Adapt(const Adaptation& adaptation, ModelDescription& model) {
   for (size_t i = 0; i < matched.size(); ++i) {
     if (matched[i]) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat("adaptation.frozen: no parameter matches \"", adaptation.frozen[i], "\""));
+        absl::StrCat("model.adaptation.frozen[", i, "] must match the name of a parameter (",
+                     ParameterNames(model), "), but is \"", adaptation.frozen[i], "\""));
   }
   if (trainable == 0) {
-    return absl::InvalidArgumentError("adaptation leaves no parameter to train");
+    return absl::InvalidArgumentError("model.adaptation leaves no parameter to train");
   }
   return absl::OkStatus();
 }

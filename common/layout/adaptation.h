@@ -31,7 +31,8 @@ struct Adaptation {
 // Adds the adapters' parameters behind each unit's own, NAME.lora_A.weight [rank, inputs] (normal)
 // and NAME.lora_B.weight [outputs, rank] (zeros, so that training starts from the given model),
 // with a layer for each, and marks what is frozen. INVALID_ARGUMENT: a rank below 1, an alpha that
-// is not finite and positive, a target or pattern that matches nothing, nothing left to train.
+// is not finite and positive, a target or pattern that matches nothing, nothing left to train; the
+// message begins with the field's path in a job's spec, and a space.
 absl::Status Adapt(const Adaptation& adaptation, ModelDescription& model);
 
 }  // namespace sotto::layout

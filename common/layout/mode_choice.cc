@@ -24,13 +24,25 @@ constexpr double kBackwardOverProducts = 1.5;
 // written, in multiples of the parameters.
 constexpr double kPassesOverParameters = 6;
 
+bool AnyTrainable(const UnitDescription& unit, const LayerDescription& layer) {
+  return std::any_of(layer.parameters.begin(), layer.parameters.end(),
+                     [&unit](int parameter) { return unit.parameters[parameter].trainable; });
+}
+
+// A layer's first parameter is its weight.
+bool TrainsWeight(const UnitDescription& unit, const LayerDescription& layer) {
+  return !layer.parameters.empty() && unit.parameters[layer.parameters.front()].trainable;
+}
+
 // One layer in one micro-batch.
 class LayerCost {
  public:
-  LayerCost(const LayerDescription& layer, int64_t length, int64_t examples,
-            const DeviceProfile& profile)
+  LayerCost(const UnitDescription& unit, const LayerDescription& layer, int64_t length,
+            int64_t examples, const DeviceProfile& profile)
       : layer_(layer),
         profile_(profile),
+        is_trainable_(AnyTrainable(unit, layer)),
+        trains_weight_(TrainsWeight(unit, layer)),
         rows_(layer.Rows(length)),
         examples_(static_cast<double>(examples)),
         inputs_(static_cast<double>(layer.inputs)),
@@ -39,10 +51,16 @@ class LayerCost {
   // Forward product; the weight gradient and the input gradient take as long.
   double Product() const { return IsMatrix() ? Flops() / profile_.product_flops : 0; }
 
-  // What the mode adds to the weight gradient without clipping.
+  // All products without clipping. A frozen matrix has no weight gradient.
+  double Products() const { return (trains_weight_ ? 3 : 2) * Product(); }
+
+  // What the mode adds to the gradients without clipping. Of a frozen matrix the bias alone is
+  // left: in every mode column sums of the output gradients.
   double Extra(const UnitMode& mode) const {
-    if (mode.norm == Norm::kNone) return 0;
-    if (!IsMatrix()) return kFloatBytes * examples_ * rows_ * outputs_ / profile_.scale_bytes;
+    if (mode.norm == Norm::kNone || !is_trainable_) return 0;
+    if (!IsMatrix() || !trains_weight_) {
+      return kFloatBytes * examples_ * rows_ * outputs_ / profile_.scale_bytes;
+    }
     if (mode.kept == Kept::kExampleGrads) return OwnGradient() - Product() + Fold();
     const double norm = NormSeconds(mode.norm) + CrossTerm();
     const double factor = rows_ * examples_ * std::min(inputs_, outputs_);
@@ -82,16 +100,13 @@ class LayerCost {
 
   const LayerDescription& layer_;
   const DeviceProfile& profile_;
+  const bool is_trainable_;
+  const bool trains_weight_;
   const double rows_;
   const double examples_;
   const double inputs_;
   const double outputs_;
 };
-
-bool IsTrainable(const UnitDescription& unit, const LayerDescription& layer) {
-  return std::any_of(layer.parameters.begin(), layer.parameters.end(),
-                     [&unit](int parameter) { return unit.parameters[parameter].trainable; });
-}
 
 // Sets every time of `choice` from its modes.
 void Predict(const ModelDescription& model, int64_t length, const DeviceProfile& profile,
@@ -102,16 +117,15 @@ void Predict(const ModelDescription& model, int64_t length, const DeviceProfile&
     const UnitDescription& description = model.units[unit];
     for (size_t i = 0; i < description.layers.size(); ++i) {
       const LayerDescription& layer = description.layers[i];
-      const bool trainable = IsTrainable(description, layer);
       const UnitMode& mode = choice.layer_modes.empty() ? choice.mode : choice.layer_modes[unit][i];
-      const LayerCost cost(layer, length, choice.micro_batch_size, profile);
-      const double extra = trainable ? cost.Extra(mode) : 0;
+      const LayerCost cost(description, layer, length, choice.micro_batch_size, profile);
+      const double extra = cost.Extra(mode);
       choice.layer_seconds[unit].push_back(extra);
       choice.extra_seconds += extra;
       if (mode.kept == Kept::kActivations) {
         choice.extra_seconds += kBackwardOverProducts * cost.Product();
       }
-      choice.matrix_seconds += (trainable ? 3 : 2) * cost.Product();
+      choice.matrix_seconds += cost.Products();
     }
   }
 }
@@ -124,9 +138,9 @@ ModeChoice MixedChoice(const ModelDescription& model, int64_t length, int64_t ex
   for (const UnitDescription& unit : model.units) {
     std::vector<UnitMode>& modes = choice.layer_modes.emplace_back();
     for (const LayerDescription& layer : unit.layers) {
-      const LayerCost cost(layer, length, examples, profile);
-      const bool is_cheaper = HasNormRule(layer.kind) && IsTrainable(unit, layer) &&
-                              cost.Extra(kBookKeeping) < cost.Extra(kHeldGradients);
+      const LayerCost cost(unit, layer, length, examples, profile);
+      const bool is_cheaper =
+          HasNormRule(layer.kind) && cost.Extra(kBookKeeping) < cost.Extra(kHeldGradients);
       modes.push_back(is_cheaper ? kBookKeeping : kHeldGradients);
       book_keeping += is_cheaper ? 1 : 0;
     }

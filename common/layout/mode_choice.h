@@ -22,7 +22,7 @@ struct ModeChoice {
   int64_t micro_batch_size = 1;
 
   // Seconds of one micro-batch beyond what the same micro-batch costs without clipping, by unit and
-  // layer.
+  // layer. Frozen layers cost nothing; where the weight alone is frozen, its bias is what costs.
   std::vector<std::vector<double>> layer_seconds;
   double extra_seconds = 0;   // their sum, and a second backward pass where the mode has one
   double matrix_seconds = 0;  // matrix products of a micro-batch without clipping

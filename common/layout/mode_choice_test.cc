@@ -131,6 +131,39 @@ TEST(ModeChoiceTest, FrozenLayersCostNothing) {
   EXPECT_THAT(choice.layer_seconds[1], ::testing::Each(0));
 }
 
+// The worker forms column sums alone where a weight is frozen: every mode costs the same.
+TEST(ModeChoiceTest, FrozenWeightsCostTheirBiasesAlone) {
+  ASSERT_OK_AND_ASSIGN(const ModeChoice full, Choose(Profile(1e8), /*length=*/16));
+  EXPECT_FALSE(full.layer_modes.empty());
+  ModelDescription model = Model();
+  for (UnitDescription& unit : model.units) {
+    for (ParameterDescription& parameter : unit.parameters) {
+      parameter.trainable = parameter.name.ends_with(".bias");
+    }
+  }
+  ASSERT_OK_AND_ASSIGN(
+      const ModeChoice choice,
+      ChooseMode(model, {.length = 16, .largest_micro_batch_size = 8}, Profile(1e8), Bytes));
+  EXPECT_EQ(choice.mode, *FindMode("per_example"));
+  EXPECT_TRUE(choice.layer_modes.empty());
+  EXPECT_EQ(choice.micro_batch_size, full.micro_batch_size);
+  // The forward product and the input gradient, without the weight gradient.
+  EXPECT_NEAR(choice.matrix_seconds, full.matrix_seconds * 2 / 3, 1e-9 * full.matrix_seconds);
+  for (const char* mode : {"per_example", "flash_bk", "ghost"}) {
+    ASSERT_OK_AND_ASSIGN(const ModeChoice fixed,
+                         PredictMode(model, *FindMode(mode), {}, 128, 4, Profile(1e10)));
+    for (size_t unit = 0; unit < model.units.size(); ++unit) {
+      for (size_t i = 0; i < model.units[unit].layers.size(); ++i) {
+        const LayerDescription& layer = model.units[unit].layers[i];
+        const bool has_bias = layer.parameters.size() > 1;
+        const double column_sums = 4.0 * 4 * 128 * static_cast<double>(layer.outputs) / 20e9;
+        EXPECT_DOUBLE_EQ(fixed.layer_seconds[unit][i], has_bias ? column_sums : 0)
+            << mode << ", " << layer.name;
+      }
+    }
+  }
+}
+
 TEST(ModeChoiceTest, IncompleteProfilesAreRefused) {
   DeviceProfile profile = Profile(1e10);
   profile.fold_bytes = 0;

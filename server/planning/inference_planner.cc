@@ -169,7 +169,7 @@ absl::StatusOr<v1::JobPlan> PlanInference(const v1::JobSpec& spec, const Inferen
   plan.mutable_privacy()->set_not_private(true);
 
   const auto broken = [&](absl::string_view what) {
-    rules.Break("model", absl::StrCat("makes no model: ", what), "");
+    rules.BreakModel(what);
     return rules.Check();
   };
   const absl::StatusOr<layout::ModelDescription> model = spec::DescribeModel(filled.model());

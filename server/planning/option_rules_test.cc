@@ -252,7 +252,22 @@ INSTANTIATE_TEST_SUITE_P(
         OptionRule{"LoraRank",
                    "model: {gpt2: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
                    "max_length: 32}, adaptation: {lora: {}}}\n",
-                   "model.adaptation.lora.rank", "1 to 65536"}),
+                   "model.adaptation.lora.rank", "1 to 65536"},
+        OptionRule{"LoraOfNoLayer",
+                   "model: {gpt2: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "max_length: 32}, adaptation: {lora: {rank: 2, targets: [c_attn, mlp]}}}\n",
+                   "model.adaptation.lora.targets[1]",
+                   "must name a linear map of a block (attn.c_attn, attn.c_proj, mlp.c_fc, "
+                   "mlp.c_proj), but is \"mlp\""},
+        OptionRule{"FrozenThatIsNot",
+                   "model: {gpt2: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "max_length: 32}, adaptation: {frozen: [\"wte.*\", \"h.9.*\"]}}\n",
+                   "model.adaptation.frozen[1]",
+                   "must match the name of a parameter (wte.weight, wpe.weight, "},
+        OptionRule{"AllFrozen",
+                   "model: {gpt2: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
+                   "max_length: 32}, adaptation: {frozen: [\"*\"]}}\n",
+                   "model.adaptation", "leaves no parameter to train"}),
     [](const auto& info) { return info.param.name; });
 
 #define ENCODER(classes)                                                                 \

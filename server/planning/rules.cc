@@ -16,6 +16,14 @@ void Rules::Break(absl::string_view field, absl::string_view rule, absl::string_
   violations_.push_back({std::string(field), std::string(rule), std::string(value)});
 }
 
+void Rules::BreakModel(absl::string_view message) {
+  const size_t space = message.find(' ');
+  if (absl::StartsWith(message, "model.adaptation") && space != absl::string_view::npos) {
+    return Break(message.substr(0, space), message.substr(space + 1), "");
+  }
+  Break("model", absl::StrCat("makes no model: ", message), "");
+}
+
 bool Rules::IsBroken(absl::string_view field) const {
   return std::any_of(violations_.begin(), violations_.end(), [&](const spec::Violation& violation) {
     return violation.field == field ||

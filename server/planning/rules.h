@@ -19,6 +19,10 @@ class Rules {
                const absl::AlphaNum& value);
   void Break(absl::string_view field, absl::string_view rule, absl::string_view value);
 
+  // A model that cannot be described. Where the message begins with a path below
+  // model.adaptation, that is the field.
+  void BreakModel(absl::string_view message);
+
   // Is a rule of this field, or of one inside it, broken?
   bool IsBroken(absl::string_view field) const;
 

@@ -86,7 +86,7 @@ std::optional<layout::ModeChoice> Choose(const v1::JobSpec& spec, const HostFact
 std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host, Rules& rules) {
   const absl::StatusOr<Placement> placement = Placement::Create(spec, host);
   if (!placement.ok()) {
-    rules.Break("model", absl::StrCat("makes no model: ", placement.status().message()), "");
+    rules.BreakModel(placement.status().message());
     return std::nullopt;
   }
   for (const std::string& pattern : placement->UnmatchedPatterns()) {
