@@ -91,9 +91,30 @@ absl::Status CheckProfile(const train::PhaseProfile& profile,
   return absl::OkStatus();
 }
 
-// This rank's part of the step, as training runs it; returns the gathered sums of all units.
-absl::StatusOr<std::string> RunCase(const SumCase& sum_case, bool tied_head, double clip_norm,
-                                    comm::Communicator& communicator) {
+// Of every rank, dummies included.
+int MicroBatchesPerRank(int world_size) {
+  const int batches = static_cast<int>(SumMicroBatches().size());
+  return (batches + world_size - 1) / world_size;
+}
+
+// The last micro-batch's gradient norms as a line of text.
+std::string NormsLine(const dp::GradientPass& pass) {
+  std::string line;
+  const at::Tensor& norm_sq_B = pass.private_norm_sq_B();
+  for (int64_t b = 0; b < norm_sq_B.size(0); ++b) {
+    absl::StrAppendFormat(&line, "%.17g ", std::sqrt(norm_sq_B[b].item<double>()));
+  }
+  return line + "\n";
+}
+
+struct RankResult {
+  std::string sums;   // of all units, gathered
+  std::string norms;  // NormsLine; an empty line where the mode has no norms
+};
+
+// This rank's part of the step, as training runs it.
+absl::StatusOr<RankResult> RunCase(const SumCase& sum_case, bool tied_head, double clip_norm,
+                                   comm::Communicator& communicator) {
   const layout::ModelDescription model = SumModel(tied_head);
   ASSIGN_OR_RETURN(const layout::FlatLayout layout,
                    layout::FlatLayout::Create(model, sum_case.shards));
@@ -121,7 +142,7 @@ absl::StatusOr<std::string> RunCase(const SumCase& sum_case, bool tied_head, dou
 
   const std::vector<models::MicroBatch> batches = SumMicroBatches();
   const int world_size = communicator.world_size();
-  const int count = (static_cast<int>(batches.size()) + world_size - 1) / world_size;
+  const int count = MicroBatchesPerRank(world_size);
   const auto load = [&](int i) {
     const size_t j = static_cast<size_t>(i * world_size + communicator.rank());
     return j < batches.size() ? batches[j] : Dummy();
@@ -142,11 +163,16 @@ absl::StatusOr<std::string> RunCase(const SumCase& sum_case, bool tied_head, dou
   }
   // Every replica has the same bits.
   RETURN_IF_ERROR(train::CheckRanksAgree(communicator, "sum", bytes));
-  return bytes;
+  const bool has_norms = sum_case.mode.norm != layout::Norm::kNone;
+  return RankResult{.sums = std::move(bytes), .norms = has_norms ? NormsLine(*pass) : "\n"};
 }
 
 std::string ResultPath(const std::string& directory, size_t sum_case) {
   return absl::StrCat(directory, "/sums-", sum_case);
+}
+
+std::string NormsPath(const std::string& directory, int rank) {
+  return absl::StrCat(directory, "/norms-", rank);
 }
 
 // The argument: directory, head, clip norm.
@@ -162,16 +188,19 @@ const comm::RankBodyRegistration kSums(
                                       .memfd = context.memfd,
                                       .region_elements = kRegionElements}));
       const std::vector<SumCase> cases = CasesOf(context.world_size);
+      std::string norms;
       for (size_t i = 0; i < cases.size(); ++i) {
-        const absl::StatusOr<std::string> bytes =
+        const absl::StatusOr<RankResult> result =
             RunCase(cases[i], words[1] == "tied", clip_norm, *communicator);
-        if (!bytes.ok()) {
-          return absl::Status(bytes.status().code(),
-                              absl::StrCat(cases[i].name, ": ", bytes.status().message()));
+        if (!result.ok()) {
+          return absl::Status(result.status().code(),
+                              absl::StrCat(cases[i].name, ": ", result.status().message()));
         }
+        norms += result->norms;
         if (context.rank != 0) continue;
-        RETURN_IF_ERROR(AtomicWriteFile(ResultPath(words[0], i), *bytes));
+        RETURN_IF_ERROR(AtomicWriteFile(ResultPath(words[0], i), result->sums));
       }
+      RETURN_IF_ERROR(AtomicWriteFile(NormsPath(words[0], context.rank), norms));
       return communicator->Barrier();
     });
 
@@ -187,6 +216,24 @@ FlatSums ReadSums(const std::string& path, const layout::FlatLayout& layout) {
   }
   SOTTO_CHECK(begin == bytes.size());
   return sums;
+}
+
+// By case.
+std::vector<std::vector<double>> ReadNorms(const std::string& path) {
+  const std::string text = *ReadFile(path);
+  const std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  std::vector<std::vector<double>> norms;
+  for (const std::string& line : lines) {
+    const std::vector<std::string> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    std::vector<double>& values = norms.emplace_back();
+    for (const std::string& word : words) {
+      double value = 0;
+      SOTTO_CHECK(absl::SimpleAtod(word, &value));
+      values.push_back(value);
+    }
+  }
+  norms.pop_back();  // What follows the last line's end.
+  return norms;
 }
 
 }  // namespace
@@ -253,6 +300,20 @@ std::vector<ExampleGradient> OracleGradients(const layout::ModelDescription& mod
   return examples;
 }
 
+std::vector<double> LastNorms(const std::vector<ExampleGradient>& examples, int world_size,
+                              int rank) {
+  const std::vector<models::MicroBatch> batches = SumMicroBatches();
+  const auto last = static_cast<size_t>((MicroBatchesPerRank(world_size) - 1) * world_size + rank);
+  if (last >= batches.size()) return std::vector<double>(Dummy().example_ids.size());
+  size_t begin = 0;
+  for (size_t i = 0; i < last; ++i) begin += batches[i].example_ids.size();
+  std::vector<double> norms;
+  for (size_t b = 0; b < batches[last].example_ids.size(); ++b) {
+    norms.push_back(examples[begin + b].norm);
+  }
+  return norms;
+}
+
 UnitTensors ClippedSum(const std::vector<ExampleGradient>& examples, double clip_norm) {
   UnitTensors sums;
   for (const ExampleGradient& example : examples) {
@@ -271,7 +332,7 @@ UnitTensors ClippedSum(const std::vector<ExampleGradient>& examples, double clip
   return sums;
 }
 
-std::vector<FlatSums> SumInWorld(int world_size, bool tied_head, double clip_norm) {
+std::vector<SumResult> SumInWorld(int world_size, bool tied_head, double clip_norm) {
   const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
   comm::RankProcesses ranks(
       {.body = "sums",
@@ -279,11 +340,16 @@ std::vector<FlatSums> SumInWorld(int world_size, bool tied_head, double clip_nor
        .memfd_bytes = comm::LocalCommunicator::MemfdBytes(world_size, kRegionElements),
        .argument =
            absl::StrFormat("%s %s %.17g", directory, tied_head ? "tied" : "untied", clip_norm)});
-  std::vector<FlatSums> results;
+  std::vector<SumResult> results;
   if (!ranks.AllSucceed()) return results;
   const layout::FlatLayout layout = *layout::FlatLayout::Create(SumModel(tied_head), 1);
   for (size_t i = 0; i < CasesOf(world_size).size(); ++i) {
-    results.push_back(ReadSums(ResultPath(directory, i), layout));
+    results.push_back({.sums = ReadSums(ResultPath(directory, i), layout)});
+  }
+  for (int rank = 0; rank < world_size; ++rank) {
+    const std::vector<std::vector<double>> norms = ReadNorms(NormsPath(directory, rank));
+    SOTTO_CHECK(norms.size() == results.size());
+    for (size_t i = 0; i < norms.size(); ++i) results[i].norms_RB.push_back(norms[i]);
   }
   return results;
 }

@@ -1,5 +1,5 @@
-// One step's clipped gradient sum of the all-layers model, by ranks that are processes, under every
-// strategy and gradient mode.
+// One step's gradient norms and clipped sum of the all-layers model, by ranks that are processes,
+// under every strategy and gradient mode.
 #ifndef SOTTO_TESTS_EQUIVALENCE_WORLD_SUMS_H_
 #define SOTTO_TESTS_EQUIVALENCE_WORLD_SUMS_H_
 
@@ -36,14 +36,25 @@ std::vector<models::MicroBatch> SumMicroBatches();
 // The fp64 oracle's gradients of all examples.
 std::vector<ExampleGradient> OracleGradients(const layout::ModelDescription& model);
 
-// Their sum, each clipped to `clip_norm` (infinite: not clipped).
+// The gradient norms of the rank's last micro-batch of the step; 0 for a dummy's.
+std::vector<double> LastNorms(const std::vector<ExampleGradient>& examples, int world_size,
+                              int rank);
+
+// The examples' sum, each clipped to `clip_norm` (infinite: not clipped).
 UnitTensors ClippedSum(const std::vector<ExampleGradient>& examples, double clip_norm);
 
 // Per unit the trainable region's flat sum, without the world's padding.
 using FlatSums = std::vector<std::vector<float>>;
 
+// What a case left.
+struct SumResult {
+  FlatSums sums;
+  // By rank, of its last micro-batch; no norms where the mode has none.
+  std::vector<std::vector<double>> norms_RB;
+};
+
 // Runs all cases in one world (RankTestMain must be main); empty when a rank failed.
-std::vector<FlatSums> SumInWorld(int world_size, bool tied_head, double clip_norm);
+std::vector<SumResult> SumInWorld(int world_size, bool tied_head, double clip_norm);
 
 }  // namespace sotto::equivalence
 

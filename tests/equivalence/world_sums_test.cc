@@ -1,6 +1,6 @@
-// The first step's sum: every gradient mode, under every strategy and at several world sizes,
-// against the fp64 oracle, on a model with all kinds of layers, frozen parts and a unit of one
-// parameter.
+// The first step's norms and sum: every gradient mode, under every strategy and at several world
+// sizes, against the fp64 oracle, on a model with all kinds of layers, frozen parts and a unit of
+// one parameter.
 #include "tests/equivalence/world_sums.h"
 
 #include <algorithm>
@@ -22,6 +22,10 @@ namespace {
 // Sums per tensor: ||d|| <= 1e-5 ||S_tensor|| + 1e-6 ||S||.
 constexpr double kOfTensor = 1e-5;
 constexpr double kOfSum = 1e-6;
+
+// Norms per example: |d| <= 1e-5 n + 1e-7 of the largest.
+constexpr double kOfNorm = 1e-5;
+constexpr double kOfLargest = 1e-7;
 
 double NormOf(const UnitTensors& tensors) {
   double norm_sq = 0;
@@ -63,6 +67,22 @@ double MedianNorm(const std::vector<ExampleGradient>& examples) {
   return norms[norms.size() / 2];
 }
 
+// Whichever rank has the example.
+void ExpectNorms(const std::string& name, const std::vector<std::vector<double>>& norms_RB,
+                 const std::vector<ExampleGradient>& oracle, int world_size) {
+  double largest = 0;
+  for (const ExampleGradient& example : oracle) largest = std::max(largest, example.norm);
+  ASSERT_EQ(norms_RB.size(), static_cast<size_t>(world_size)) << name;
+  for (int rank = 0; rank < world_size; ++rank) {
+    const std::vector<double> expected_B = LastNorms(oracle, world_size, rank);
+    ASSERT_EQ(norms_RB[rank].size(), expected_B.size()) << name << ", rank " << rank;
+    for (size_t b = 0; b < expected_B.size(); ++b) {
+      EXPECT_NEAR(norms_RB[rank][b], expected_B[b], kOfNorm * expected_B[b] + kOfLargest * largest)
+          << name << ", rank " << rank << ", example " << b;
+    }
+  }
+}
+
 class WorldSumsTest : public ::testing::TestWithParam<bool> {};
 
 TEST_P(WorldSumsTest, EqualTheOracleAndUnderFullShardEachOtherBitForBit) {
@@ -75,15 +95,16 @@ TEST_P(WorldSumsTest, EqualTheOracleAndUnderFullShardEachOtherBitForBit) {
   std::map<std::string, FlatSums> at_one_rank;
   for (int world_size : {1, 2, 3, 4, 8}) {
     const std::vector<SumCase> cases = CasesOf(world_size);
-    const std::vector<FlatSums> sums = SumInWorld(world_size, tied_head, clip_norm);
-    ASSERT_EQ(sums.size(), cases.size()) << world_size << " ranks";
+    const std::vector<SumResult> results = SumInWorld(world_size, tied_head, clip_norm);
+    ASSERT_EQ(results.size(), cases.size()) << world_size << " ranks";
     for (size_t i = 0; i < cases.size(); ++i) {
       const std::string name = absl::StrCat(cases[i].name, " on ", world_size, " ranks");
       const bool clips = cases[i].mode.norm != layout::Norm::kNone;
-      ExpectNear(name, model, sums[i], clips ? clipped : unclipped);
+      ExpectNear(name, model, results[i].sums, clips ? clipped : unclipped);
+      if (clips) ExpectNorms(name, results[i].norms_RB, oracle, world_size);
       if (cases[i].strategy != layout::Strategy::kFullShard) continue;
-      if (world_size == 1) at_one_rank[cases[i].name] = sums[i];
-      EXPECT_EQ(sums[i], at_one_rank[cases[i].name]) << name;
+      if (world_size == 1) at_one_rank[cases[i].name] = results[i].sums;
+      EXPECT_EQ(results[i].sums, at_one_rank[cases[i].name]) << name;
     }
   }
 }

@@ -5,16 +5,19 @@
 #include <map>
 #include <ostream>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "ATen/CPUGeneratorImpl.h"
 #include "ATen/Functions.h"
 #include "ATen/Parallel.h"
+#include "common/layout/encoder_description.h"
 #include "common/layout/image_descriptions.h"
 #include "common/layout/llama_description.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/mode_run.h"
 #include "tests/models/autograd_images.h"
+#include "tools/check/autograd_encoder.h"
 #include "tools/check/autograd_gradient.h"
 #include "tools/check/autograd_llama.h"
 
@@ -29,6 +32,7 @@ constexpr int64_t kOutputs = 3;  // classes and target values
 struct Family {
   std::string name;
   layout::ModelDescription description;
+  int64_t tokens = 9;  // of a record, where there are some
 };
 
 std::vector<Family> Families() {
@@ -68,6 +72,12 @@ std::vector<Family> Families() {
   qwen3.query_key_value_bias = false;
   qwen3.query_key_norm = true;
   qwen3.tied_head = true;
+  const layout::EncoderDimensions encoder = {.vocabulary_size = kVocabulary,
+                                             .width = 8,
+                                             .layers = 2,
+                                             .heads = 2,
+                                             .max_length = 9,
+                                             .classes = kOutputs};
   return {
       {"Mlp", *layout::MakeMlpDescription(mlp)},
       {"MlpRegression", *layout::MakeMlpDescription(regression)},
@@ -79,6 +89,8 @@ std::vector<Family> Families() {
       {"UnconditionalDit", *layout::MakeDitDescription(unconditional)},
       {"Qwen2", *layout::MakeLlamaDescription(qwen2)},
       {"Qwen3", *layout::MakeLlamaDescription(qwen3)},
+      {"Encoder", *layout::MakeEncoderDescription(encoder)},
+      {"EncoderOfOneToken", *layout::MakeEncoderDescription(encoder), /*tokens=*/1},
   };
 }
 
@@ -103,6 +115,29 @@ models::MicroBatch ImageBatch(int64_t examples) {
   return batch;
 }
 
+// Records of `tokens` tokens with labels, and a dummy at the end.
+models::MicroBatch LabelledBatch(int64_t examples, int64_t tokens) {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(8);
+  const int64_t all = examples + 1;
+  models::MicroBatch batch{
+      .tokens_BT = at::randint(kVocabulary, {all, tokens}, generator, at::kLong),
+      .loss_mask_BT = at::zeros({all, tokens}),
+      .labels_B = at::randint(kOutputs, {all}, generator, at::kLong)};
+  for (int64_t b = 0; b < examples; ++b) batch.example_ids.push_back(b);
+  batch.example_ids.push_back(-1);
+  batch.labels_B[examples] = -1;
+  return batch;
+}
+
+models::MicroBatch BatchOf(const Family& family, int64_t examples) {
+  if (std::holds_alternative<layout::EncoderDimensions>(family.description.family)) {
+    return LabelledBatch(examples, family.tokens);
+  }
+  const bool is_language = family.description.vocabulary_size > 0;
+  return is_language ? MakeMicroBatch(examples, family.tokens, kVocabulary, /*seed=*/6)
+                     : ImageBatch(examples);
+}
+
 struct Reference {
   TestModel model;
   models::MicroBatch batch;
@@ -112,11 +147,16 @@ struct Reference {
 
 ExampleGradient GradientOf(const TestModel& model, const models::MicroBatch& batch, int64_t b) {
   const auto* llama = std::get_if<layout::LlamaDimensions>(&model.description.family);
+  const auto* encoder = std::get_if<layout::EncoderDimensions>(&model.description.family);
   return check::AutogradOf(
       model.description, model.parameters, [&](const check::NamedTensors& named) {
         if (llama != nullptr) {
           return check::LanguageLoss(check::AutogradLlamaLogits(*llama, named, batch.tokens_BT[b]),
                                      batch.tokens_BT[b], batch.loss_mask_BT[b], /*is_mean=*/true);
+        }
+        if (encoder != nullptr) {
+          return check::AutogradEncoderLoss(*encoder, named, batch.tokens_BT[b],
+                                            batch.labels_B[b].item<int64_t>());
         }
         return AutogradImageLoss(model.description, named,
                                  {.values_CHW = batch.values_BCHW[b],
@@ -130,13 +170,10 @@ ExampleGradient GradientOf(const TestModel& model, const models::MicroBatch& bat
 // Made once for all modes.
 const Reference& ReferenceOf(const Family& family) {
   static auto& references = *new std::map<std::string, Reference>;
-  const bool is_language = family.description.vocabulary_size > 0;
   constexpr int64_t kExamples = 4;
   const auto [found, is_new] = references.try_emplace(
-      family.name,
-      Reference{.model = MakeTestModel(family.description, /*stddev=*/0.3, /*seed=*/5),
-                .batch = is_language ? MakeMicroBatch(kExamples, 9, kVocabulary, /*seed=*/6)
-                                     : ImageBatch(kExamples)});
+      family.name, Reference{.model = MakeTestModel(family.description, /*stddev=*/0.3, /*seed=*/5),
+                             .batch = BatchOf(family, kExamples)});
   Reference& reference = found->second;
   if (!is_new) return reference;
   std::vector<double> norms;
@@ -206,6 +243,7 @@ TEST_P(FamilyGradientsTest, LossesNormsAndClippedSumsEqualTheFloat64Loop) {
   run.Run(reference.batch);
   for (size_t b = 0; b < reference.examples.size(); ++b) {
     const ExampleGradient& expected = reference.examples[b];
+    ASSERT_GT(expected.norm, 0);
     EXPECT_NEAR(losses_B[b].item<double>(), expected.loss, 1e-5 * (1 + expected.loss));
     EXPECT_NEAR(std::sqrt(run.norm_sq_B()[b].item<double>()), expected.norm, 1e-5 * expected.norm);
   }

@@ -93,10 +93,13 @@ TEST(ModesTest, ModesAgreeUnderTheSameNoise) {
   const ModeOutcome& last = comparison.outcomes.back();
   EXPECT_TRUE(last.from_reference.has_value());  // no_dp, for nothing is clipped
   EXPECT_EQ(last.run.steps.back().clip_fraction, 0);
+  EXPECT_LT(comparison.tolerance.parameter_distance, 1e-4);
+  EXPECT_GT(last.from_oracle->parameter_distance, 0);
   // Without the noise the model goes another way.
   preset.modes = {{.name = "no_dp"}};
   preset.settings.noise_multiplier = 0;
   ASSERT_OK_AND_ASSIGN(const ModeComparison silent, Compare(preset));
+  EXPECT_TRUE(std::isinf(silent.tolerance.parameter_distance));
   EXPECT_GT(std::abs(silent.outcomes[0].run.FinalLoss() - last.run.FinalLoss()), 1e-5);
 }
 
@@ -186,6 +189,15 @@ TEST(ModesTest, OneRankAndTwoAreTheSameToTheLastBit) {
   EXPECT_THAT(ReportText(comparison), HasSubstr("at delta 1e-05"));
 }
 
+// Seed 42 draws nobody here, so that every loss and norm is 0: equal, but of nothing.
+TEST(ModesTest, RunsWithoutAnyGradientAreRefused) {
+  ASSERT_OK_AND_ASSIGN(Preset preset, FindPreset("quick"));
+  preset.settings.steps = 1;
+  preset.settings.batch = 0.5;
+  EXPECT_THAT(Compare(preset),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("raise --batch (now 0.5")));
+}
+
 TEST(ModesTest, ModesThatFailAreNamed) {
   ModeComparison comparison;
   comparison.outcomes = {{.mode = {.name = "per_example"}, .run = MakeRun(1, 2)},
@@ -242,6 +254,48 @@ TEST(ReportTest, WithoutTheReferenceModesThatClipAreConsistent) {
   comparison.outcomes.erase(comparison.outcomes.begin(), comparison.outcomes.begin() + 2);
   EXPECT_TRUE(ReportJson(comparison)["consistency"].is_null());
   EXPECT_THAT(ReportText(comparison), ::testing::Not(HasSubstr("consistency")));
+}
+
+TEST(ReportTest, ClipNormsThatLeaveClippingUntriedAreWarnedOf) {
+  ModeComparison comparison;
+  comparison.preset.clip_norm_given = true;
+  comparison.outcomes = {{.mode = {.name = "flash"}, .run = MakeRun(1, 2)}};
+  const auto report_with = [&](double first, double second) {
+    comparison.clipped_oracle = MakeRun(1, 2);
+    comparison.clipped_oracle->steps[0].batch_size = 3;
+    comparison.clipped_oracle->steps[0].clip_fraction = first;
+    comparison.clipped_oracle->steps[1].batch_size = 3;
+    comparison.clipped_oracle->steps[1].clip_fraction = second;
+    return ReportText(comparison);
+  };
+  EXPECT_THAT(report_with(0, 0), HasSubstr("clips nothing at any step"));
+  EXPECT_THAT(report_with(1, 1), HasSubstr("clips every example at every step"));
+  EXPECT_THAT(report_with(0, 1), ::testing::Not(HasSubstr("warning")));
+  EXPECT_THAT(report_with(0.5, 0.5), ::testing::Not(HasSubstr("warning")));
+  comparison.preset.clip_norm_given = false;
+  EXPECT_THAT(report_with(0, 0), ::testing::Not(HasSubstr("warning")));
+}
+
+TEST(ComparisonTest, OtherNoiseMovesTheParametersTooFar) {
+  ASSERT_OK_AND_ASSIGN(const Preset preset, FindPreset("seed002"));
+  const RunSettings& settings = preset.settings;
+  constexpr int64_t kParameters = 366'528;
+  RecordedRun oracle;
+  oracle.steps.assign(10, RecordedStep{.gradient_norm = 2.6, .parameter_norm = 50});
+  const double limit = DistanceLimit(settings, kParameters, oracle);
+  EXPECT_GT(limit, 10 * 8.6e-8);  // what the modes were measured to differ by
+  // Sigma 0.0099 instead of 0.01.
+  const double noise = settings.learning_rate * 0.01 * 1e4 / 16 * std::sqrt(10. * kParameters);
+  EXPECT_LT(limit, 0.01 * noise / 50);
+
+  Difference difference;
+  difference.parameter_distance = 1.1 * limit;
+  EXPECT_FALSE(difference.IsWithin({.parameter_distance = limit}));
+  EXPECT_TRUE(difference.IsWithin({.parameter_distance = 1.2 * limit}));
+  EXPECT_TRUE(difference.IsWithin({}));
+  RunSettings silent = settings;
+  silent.noise_multiplier = 0;
+  EXPECT_TRUE(std::isinf(DistanceLimit(silent, kParameters, oracle)));
 }
 
 TEST(ComparisonTest, DifferencesBeyondTheLimitsDisagree) {
@@ -313,6 +367,7 @@ TEST(ProgramTest, ExitCodesSayWhatHappened) {
     EXPECT_EQ(RunCommand({"profile", "--modes", "flash", "--clip_norm", clip_norm}), kFailed);
   }
   EXPECT_EQ(RunCommand({"world", "--mode", "triton"}), kFailed);
+  EXPECT_EQ(RunCommand({"world", "--ranks", "1"}), kFailed);
 }
 
 TEST(WorldCheckTest, WorldSizesAgree) {
@@ -324,6 +379,15 @@ TEST(WorldCheckTest, WorldSizesAgree) {
   ASSERT_EQ(rows.size(), 3);
   for (const WorldRow& row : rows) EXPECT_TRUE(row.Agrees()) << row.world_size;
   EXPECT_FALSE((WorldRow{.differing_parameters = 1}).Agrees());
+}
+
+TEST(WorldCheckTest, OneWorldSizeHasNothingToAgreeWith) {
+  for (const std::vector<int>& ranks : {std::vector<int>{2}, std::vector<int>{2, 2}}) {
+    WorldOptions options{.settings = SmallSettings()};
+    options.world_sizes = ranks;
+    EXPECT_THAT(CompareWorldSizes(options),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("two world sizes")));
+  }
 }
 
 TEST(GnuplotTest, ComplaintsComeBack) {

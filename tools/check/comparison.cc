@@ -12,6 +12,15 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // Only zero is below it: gradients are as small as the clip norm makes them.
 constexpr double kSmallestNorm = 1e-30;
 
+// Rounding to float changes a value by at most this part of it.
+constexpr double kFloatRounding = 0x1p-24;
+
+// Of what training moves the parameters by.
+constexpr double kDistanceOfMoved = 1e-3;
+
+// The fraction is a sum of reciprocals.
+constexpr double kNearlyAll = 1 - 1e-9;
+
 // NaN is larger than everything, and stays.
 void KeepLarger(double value, double& largest) {
   if (!(value <= largest)) largest = value;
@@ -52,7 +61,54 @@ bool Difference::IsWithin(const Tolerance& tolerance) const {
   return loss.largest <= tolerance.loss && gradient_norm.largest <= tolerance.gradient_norm &&
          largest_relative_gradient_norm <= tolerance.gradient_norm &&
          largest_layer_gradient_norm <= tolerance.gradient_norm &&
-         largest_relative_layer_gradient_norm <= tolerance.gradient_norm;
+         largest_relative_layer_gradient_norm <= tolerance.gradient_norm &&
+         parameter_distance <= tolerance.parameter_distance;
+}
+
+double RelativeDistance(const RecordedRun& run) {
+  if (run.steps.empty()) return kInfinity;
+  const RecordedStep& last = run.steps.back();
+  return last.parameter_distance / std::max(last.parameter_norm, kSmallestNorm);
+}
+
+double DistanceLimit(const RunSettings& settings, int64_t parameters, const RecordedRun& oracle) {
+  if (settings.noise_multiplier == 0 || settings.uses_adamw || oracle.steps.empty()) {
+    return kInfinity;
+  }
+  const double steps = static_cast<double>(oracle.steps.size());
+  const double noise_of_element = settings.learning_rate * settings.noise_multiplier *
+                                  settings.clip_norm / (settings.batch * settings.copies);
+  double moved = noise_of_element * std::sqrt(steps * static_cast<double>(parameters));
+  for (const RecordedStep& step : oracle.steps) {
+    moved += settings.learning_rate * step.gradient_norm;
+  }
+  const double norm = std::max(oracle.steps.back().parameter_norm, kSmallestNorm);
+  return (steps + 1) * kFloatRounding + kDistanceOfMoved * moved / norm;
+}
+
+bool HasGradient(const RecordedRun& run) {
+  return std::any_of(run.steps.begin(), run.steps.end(),
+                     [](const RecordedStep& step) { return step.gradient_norm != 0; });
+}
+
+bool ClipsNothing(const RecordedRun& run) {
+  bool draws = false;
+  for (const RecordedStep& step : run.steps) {
+    if (step.batch_size == 0) continue;
+    draws = true;
+    if (step.clip_fraction > 0) return false;
+  }
+  return draws;
+}
+
+bool ClipsEverything(const RecordedRun& run) {
+  bool draws = false;
+  for (const RecordedStep& step : run.steps) {
+    if (step.batch_size == 0) continue;
+    draws = true;
+    if (step.clip_fraction < kNearlyAll) return false;
+  }
+  return draws;
 }
 
 Difference Compare(const RecordedRun& run, const RecordedRun& with) {

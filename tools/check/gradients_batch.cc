@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "ATen/ops/zeros.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/checkpoint/safetensors_reader.h"
 #include "common/dataset/token_file_header.h"
@@ -24,6 +27,25 @@ bool IsPreparedDataset(const std::string& path) {
   std::string magic(dataset::kTokenFileMagic.size(), '\0');
   return file.read(magic.data(), static_cast<std::streamsize>(magic.size())) &&
          magic == dataset::kTokenFileMagic;
+}
+
+// False also where one of them does not exist.
+bool IsSameFile(const std::filesystem::path& a, const std::filesystem::path& b) {
+  std::error_code error;
+  const bool same = std::filesystem::equivalent(a, b, error);
+  return !error && same;
+}
+
+// Whether the model is read from the file of this name, or would be if it were there.
+bool IsOfModel(const std::string& out, const std::string& model) {
+  const std::filesystem::path path(out);
+  const std::filesystem::path folder = path.parent_path();
+  if (!IsSameFile(folder.empty() ? std::filesystem::path(".") : folder, model)) return false;
+  const std::string name = path.filename().string();
+  const std::string index_name = "model.safetensors.index.json";
+  if (name == "config.json" || name == "model.safetensors" || name == index_name) return true;
+  const absl::StatusOr<std::string> index = ReadFile(absl::StrCat(model, "/", index_name));
+  return index.ok() && index->find(absl::StrCat("\"", name, "\"")) != std::string::npos;
 }
 
 // The tensor, when it has two dimensions and one of the types.
@@ -108,6 +130,22 @@ absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path, bool needs_
     RETURN_IF_ERROR(ReadMask(*file, path, batch));
   }
   return batch;
+}
+
+absl::Status CheckOut(const std::string& out, const std::string& batch, const std::string& model) {
+  if (IsSameFile(out, batch)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--out must not be the file of --batch, but is ", out));
+  }
+  if (IsOfModel(out, model)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--out must not be a file that --model consists of, but is ", out));
+  }
+  if (IsPreparedDataset(out)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--out must not replace a prepared dataset, but is ", out));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckTokens(const PublicBatch& batch, int64_t vocabulary_size) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/models/micro_batch.h"
 
@@ -28,6 +29,10 @@ struct PublicBatch {
 // dataset of this program's own format: its records may be private, and what the command writes
 // tells of single examples. NOT_FOUND: no such file.
 absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path, bool needs_loss_mask = true);
+
+// INVALID_ARGUMENT: writing `out` would replace the batch, the configuration or weights of the
+// model's directory, or a prepared dataset.
+absl::Status CheckOut(const std::string& out, const std::string& batch, const std::string& model);
 
 // INVALID_ARGUMENT: a token outside of the vocabulary.
 absl::Status CheckTokens(const PublicBatch& batch, int64_t vocabulary_size);

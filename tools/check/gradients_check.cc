@@ -21,6 +21,7 @@
 #include "tools/check/gradients_batch.h"
 #include "tools/check/gradients_rank.h"
 #include "tools/check/model_directory.h"
+#include "tools/check/preset.h"
 #include "tools/check/rank_threads.h"
 
 namespace sotto::check {
@@ -37,7 +38,8 @@ absl::StatusOr<layout::ScheduleChoice> ChooseSchedule(const GradientsOptions& op
                         : layout::FindNamedMode(options.mode);
   if (!mode.has_value()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--mode \"", options.mode, "\" is not the name of a gradient mode"));
+        absl::StrCat("--mode \"", options.mode, "\" is not the name of a gradient mode; there are ",
+                     ModeNamesText()));
   }
   if (options.deferred_norms && !layout::IsAutomatic(options.mode) &&
       mode->mode.norm == layout::Norm::kNone) {
@@ -153,6 +155,7 @@ absl::Status CheckOptions(const GradientsOptions& options) {
 
 absl::Status WriteGradients(const GradientsOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
+  RETURN_IF_ERROR(CheckOut(options.out, options.batch, options.model));
   ASSIGN_OR_RETURN(layout::ScheduleChoice schedule, ChooseSchedule(options));
   ASSIGN_OR_RETURN(const PublicBatch batch, ReadPublicBatch(options.batch));
   ASSIGN_OR_RETURN(const ModelDirectory directory, OpenModelDirectory(options.model));

@@ -102,6 +102,7 @@ absl::Status Write(const LogitsJob& job, const std::vector<float>& logits) {
 
 absl::Status WriteLogits(const LogitsOptions& options) {
   RETURN_IF_ERROR(CheckWorldSize(options.world_size));
+  RETURN_IF_ERROR(CheckOut(options.out, options.batch, options.model));
   const std::optional<layout::Strategy> strategy = layout::FindStrategy(options.strategy);
   if (!strategy.has_value()) {
     return absl::InvalidArgumentError(

@@ -147,6 +147,16 @@ TEST_F(LogitsTest, FoldersThatHoldSomethingAreLeftAlone) {
   }
 }
 
+TEST_F(LogitsTest, TheBatchIsNotWrittenOver) {
+  LogitsOptions options = OptionsFor("gpt2_tied");
+  const std::string bytes = *ReadFile(options.batch);
+  options.batch = options.out;
+  ASSERT_OK(AtomicWriteFile(options.batch, bytes));
+  EXPECT_THAT(WriteLogits(options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--out must not")));
+  EXPECT_EQ(*ReadFile(options.batch), bytes);
+}
+
 TEST_F(LogitsTest, BadOptionsAreRefusedByName) {
   struct Case {
     const char* name;

@@ -29,6 +29,8 @@ class Comparison {
     RETURN_IF_ERROR(ChooseClipNorm());
     RETURN_IF_ERROR(AccountForNoise());
     RETURN_IF_ERROR(TrainOracles());
+    RETURN_IF_ERROR(CheckGradients());
+    SetDistanceLimit();
     for (const ModeChoice& mode : result_.preset.modes) TrainMode(mode);
     CompareAll();
     return std::move(result_);
@@ -100,6 +102,34 @@ class Comparison {
     return absl::OkStatus();
   }
 
+  // Modes that have nothing to do agree whatever they do.
+  absl::Status CheckGradients() const {
+    for (const std::optional<RecordedRun>* oracle :
+         {&result_.clipped_oracle, &result_.unclipped_oracle}) {
+      if (!oracle->has_value() || HasGradient(**oracle)) continue;
+      int64_t drawn = 0;
+      for (const RecordedStep& step : (*oracle)->steps) drawn += step.batch_size;
+      const RunSettings& settings = result_.preset.settings;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "there is nothing to compare: the gradient's norm must be above 0 at one step at least, "
+          "but the fp64 oracle's is 0 at every step (",
+          drawn, " examples drawn in all); raise --batch (now ", settings.batch,
+          " expected examples a step) or --steps (now ", settings.steps,
+          "), or take another --seed"));
+    }
+    return absl::OkStatus();
+  }
+
+  void SetDistanceLimit() {
+    double limit = 0;
+    for (const std::optional<RecordedRun>* oracle :
+         {&result_.clipped_oracle, &result_.unclipped_oracle}) {
+      if (!oracle->has_value()) continue;
+      limit = std::max(limit, DistanceLimit(result_.preset.settings, result_.parameters, **oracle));
+    }
+    result_.tolerance.parameter_distance = limit;
+  }
+
   void TrainMode(const ModeChoice& mode) {
     const absl::Time begin = RealClock::Get().Now();
     ModeOutcome outcome{.mode = mode, .clips = Clips(mode)};
@@ -122,13 +152,17 @@ class Comparison {
     const ModeOutcome& reference = result_.outcomes.front();
     const bool has_reference =
         reference.status.ok() && reference.mode.Label() == result_.preset.reference;
+    // Where nothing reaches the clip norm, all modes compute the same.
+    const bool nothing_is_clipped = !result_.preset.clips_half &&
+                                    result_.clipped_oracle.has_value() &&
+                                    ClipsNothing(*result_.clipped_oracle);
     for (ModeOutcome& outcome : result_.outcomes) {
       if (!outcome.status.ok()) continue;
       const std::optional<RecordedRun>& oracle =
           outcome.clips ? result_.clipped_oracle : result_.unclipped_oracle;
       outcome.from_oracle = Compare(outcome.run, *oracle);
-      // Where nothing reaches the clip norm, all modes compute the same.
-      const bool same = outcome.clips == reference.clips || !result_.preset.clips_half;
+      outcome.from_oracle->parameter_distance = RelativeDistance(outcome.run);
+      const bool same = outcome.clips == reference.clips || nothing_is_clipped;
       if (has_reference && same && &outcome != &reference) {
         outcome.from_reference = Compare(outcome.run, reference.run);
       }

@@ -1,6 +1,7 @@
 #include "tools/check/mode_report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -128,7 +129,6 @@ std::string Row(const ModeOutcome& outcome, const Tolerance& tolerance) {
   if (!outcome.status.ok()) {
     return absl::StrFormat("%-20s FAILED: %s\n", label, outcome.status.message());
   }
-  const RecordedStep& last = outcome.run.steps.back();
   return absl::StrFormat(
       "%-20s %10.6f %10.6f %7s  %8s %8s  %8s %8s  %8.1e  %s\n", label, outcome.run.FinalLoss(),
       outcome.run.MeanGradientNorm(),
@@ -137,8 +137,7 @@ std::string Row(const ModeOutcome& outcome, const Tolerance& tolerance) {
       Small(outcome.from_reference, &Spread::largest, true),
       Small(outcome.from_oracle, &Spread::largest, true),
       Small(outcome.from_reference, &Spread::largest, false),
-      Small(outcome.from_oracle, &Spread::largest, false),
-      last.parameter_distance / last.parameter_norm,
+      Small(outcome.from_oracle, &Spread::largest, false), RelativeDistance(outcome.run),
       outcome.Agrees(tolerance) ? "agrees" : "DIFFERS");
 }
 
@@ -160,10 +159,35 @@ std::string Blame(const ModeOutcome& outcome, const Tolerance& tolerance) {
         difference->loss.largest,
         difference->worst_layer.empty() ? "no matrix" : difference->worst_layer,
         difference->largest_layer_gradient_norm);
+    if (difference->parameter_distance <= tolerance.parameter_distance) return;
+    absl::StrAppendFormat(&text, "  its last parameters are %.1e of their norm away, limit %.1e\n",
+                          difference->parameter_distance, tolerance.parameter_distance);
   };
   say(outcome.from_reference, "the reference mode");
   say(outcome.from_oracle, "the fp64 oracle");
   return text;
+}
+
+// Where a clip norm of the user's leaves half of clipping untried.
+std::string ClipWarning(const ModeComparison& comparison) {
+  if (!comparison.preset.clip_norm_given || !comparison.clipped_oracle.has_value()) return "";
+  const char* what = nullptr;
+  if (ClipsNothing(*comparison.clipped_oracle)) {
+    what = "clips nothing at any step, so that wrong norms would not show; take a smaller one";
+  } else if (ClipsEverything(*comparison.clipped_oracle)) {
+    what =
+        "clips every example at every step, so that nothing tells whether those below it stay as "
+        "they are; take a larger one";
+  } else {
+    return "";
+  }
+  return absl::StrFormat("warning: --clip_norm %g %s\n\n", comparison.preset.settings.clip_norm,
+                         what);
+}
+
+std::string DistanceLimitText(const Tolerance& tolerance) {
+  if (!std::isfinite(tolerance.parameter_distance)) return "";
+  return absl::StrFormat(", distance %.1e", tolerance.parameter_distance);
 }
 
 std::string Heading(const ModeComparison& comparison) {
@@ -210,7 +234,8 @@ json ReportJson(const ModeComparison& comparison) {
                    {"strategy", v1::Strategy_Name(settings.strategy)}}},
                  {"tolerance",
                   {{"loss", comparison.tolerance.loss},
-                   {"gradient_norm", comparison.tolerance.gradient_norm}}},
+                   {"gradient_norm", comparison.tolerance.gradient_norm},
+                   {"parameter_distance", comparison.tolerance.parameter_distance}}},
                  {"reference", comparison.preset.reference},
                  {"agrees", comparison.Agrees()}};
   if (comparison.clipped_oracle) report["oracle"]["clipped"] = RunJson(*comparison.clipped_oracle);
@@ -248,8 +273,9 @@ std::string ReportText(const ModeComparison& comparison) {
   absl::StrAppendFormat(
       &text,
       "\n%s distance: of the last parameters from fp64's, over their norm.\nLimits: loss %.0e, "
-      "gradient norm %.0e (absolute and relative; each matrix's too).\n\n",
-      ReferenceText(comparison), comparison.tolerance.loss, comparison.tolerance.gradient_norm);
+      "gradient norm %.0e (absolute and relative; each matrix's too)%s.\n\n",
+      ReferenceText(comparison), comparison.tolerance.loss, comparison.tolerance.gradient_norm,
+      DistanceLimitText(comparison.tolerance));
   absl::StrAppend(&text, ConsistencyText(ConsistencyOf(comparison)));
   if (comparison.epsilon > 0) {
     absl::StrAppendFormat(
@@ -260,6 +286,7 @@ std::string ReportText(const ModeComparison& comparison) {
         comparison.preset.settings.batch / comparison.preset.settings.records,
         comparison.preset.settings.noise_multiplier);
   }
+  absl::StrAppend(&text, ClipWarning(comparison));
   for (const ModeOutcome& outcome : comparison.outcomes) {
     absl::StrAppend(&text, Blame(outcome, comparison.tolerance));
   }

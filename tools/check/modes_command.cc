@@ -69,6 +69,7 @@ absl::StatusOr<Preset> PresetOf(const Arguments& arguments) {
   if (arguments.clip_norm) {
     RETURN_IF_ERROR(CheckClipNorm(*arguments.clip_norm));
     preset.clips_half = false;
+    preset.clip_norm_given = true;
   }
   if (!arguments.modes.empty()) {
     preset.modes.clear();
@@ -193,12 +194,13 @@ Command AddModesCommand(CLI::App& app) {
   AddOptions(modes, *arguments);
   modes.footer(
       "Examples:\n"
-      "  sotto-check modes --preset quick                     key modes, half a minute\n"
+      "  sotto-check modes --preset quick                     key modes, about 10 s\n"
       "  sotto-check modes --out modes                        every mode, with report and plots\n"
       "  sotto-check modes --modes no_dp,flash,auto --world_size 4 --strategy NO_SHARD\n"
       "  sotto-check modes --model '{gpt2: {vocabulary_size: 257, width: 64, layers: 2, heads: 4,\n"
       "                              max_length: 128}}' --length 128 --batch 8 --steps 5\n"
-      "Exit code 0: every mode agrees; 1: one differs or failed; 2: bad arguments.");
+      "Exit code 0: every mode agrees; 1: one differs or failed; 2: bad arguments, or nothing to "
+      "compare.");
   return {.app = &modes, .run = [arguments] { return CheckModes(*arguments); }};
 }
 

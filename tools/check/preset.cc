@@ -114,7 +114,18 @@ std::vector<std::string> ModeNames() {
   return names;
 }
 
+std::vector<std::string> AliasNames() {
+  std::vector<std::string> names;
+  for (const layout::NamedMode& named : layout::kModeAliases) names.emplace_back(named.name);
+  return names;
+}
+
 }  // namespace
+
+std::string ModeNamesText() {
+  return absl::StrCat(absl::StrJoin(ModeNames(), ", "), ", and the older names ",
+                      absl::StrJoin(AliasNames(), ", "));
+}
 
 absl::StatusOr<Preset> FindPreset(const std::string& name) {
   for (Preset& preset : std::vector<Preset>{Default(), Quick(), Seed000(), Seed002()}) {
@@ -157,8 +168,7 @@ absl::StatusOr<ModeChoice> ParseMode(const std::string& text) {
         .name = std::string(name), .deferred_norms = deferred, .world_size = world_size};
   }
   return absl::InvalidArgumentError(absl::StrCat("no gradient mode is named ", name, "; there are ",
-                                                 absl::StrJoin(ModeNames(), ", "),
-                                                 ", each also with ", kDeferred));
+                                                 ModeNamesText(), "; each also with ", kDeferred));
 }
 
 bool Clips(const ModeChoice& mode) {

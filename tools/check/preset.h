@@ -20,6 +20,8 @@ struct Preset {
   double delta = 0;
   // Clip at the median norm of the examples' first gradients: half of them are clipped.
   bool clips_half = true;
+  // By the command line: then nobody has seen to it that some are clipped and some are not.
+  bool clip_norm_given = false;
 };
 
 // default, quick, seed000 or seed002. INVALID_ARGUMENT: another name, with those there are.
@@ -32,6 +34,9 @@ std::vector<ModeChoice> AllModes();
 // "flash", "flash+deferred", "flash@4" (ranks), an alias, or "auto". INVALID_ARGUMENT: no such
 // mode, with those there are.
 absl::StatusOr<ModeChoice> ParseMode(const std::string& text);
+
+// Every mode's name, auto, and the older names, for messages.
+std::string ModeNamesText();
 
 // Whether the mode clips.
 bool Clips(const ModeChoice& mode);

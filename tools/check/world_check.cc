@@ -1,11 +1,21 @@
 #include "tools/check/world_check.h"
 
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "tools/check/trained_model.h"
 
 namespace sotto::check {
 
 absl::StatusOr<std::vector<WorldRow>> CompareWorldSizes(const WorldOptions& options) {
+  const std::set<int> distinct(options.world_sizes.begin(), options.world_sizes.end());
+  if (distinct.size() < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--ranks must name at least two world sizes to compare, as in 1,2, but is ",
+                     absl::StrJoin(options.world_sizes, ",")));
+  }
   RunSettings settings = options.settings;
   settings.threads = 1;  // The number of threads must not differ between world sizes.
   std::vector<WorldRow> rows;

@@ -25,7 +25,8 @@ struct WorldRow {
 };
 
 // Plans and trains a job that promises nothing (fixed seed, random records) once for each world
-// size, one thread a rank. INVALID_ARGUMENT: what planning refuses. INTERNAL: a rank failed.
+// size, one thread a rank. INVALID_ARGUMENT: fewer than two world sizes, or what planning refuses.
+// INTERNAL: a rank failed.
 absl::StatusOr<std::vector<WorldRow>> CompareWorldSizes(const WorldOptions& options);
 
 }  // namespace sotto::check
