@@ -61,6 +61,17 @@ std::string LossText(const v1::StepReport& report) {
                          report.mean_loss_standard_error(), report.smoothed_mean_loss());
 }
 
+// Of classifiers, where it leaves; else nothing.
+std::string AccuracyText(const v1::StepReport& report) {
+  if (report.has_raw()) {
+    return report.raw().has_accuracy() ? absl::StrFormat("raw acc %.3f", report.raw().accuracy())
+                                       : "";
+  }
+  if (!report.has_noised_accuracy()) return "";
+  return absl::StrFormat("acc %.3f±%.2g", report.noised_accuracy(),
+                         report.accuracy_standard_error());
+}
+
 // Nothing of a dataset was read: nothing to promise.
 std::string InferenceSummary(const v1::Job& job) {
   std::string summary =
@@ -117,7 +128,11 @@ std::string LiveView::OnStep(const v1::StepReport& report, absl::Time time) {
 std::string LiveView::StepLine(const v1::StepReport& report) const {
   const int64_t done = report.step() + 1;
   std::string line = absl::StrFormat("step %d/%d", done, total_steps_);
-  absl::StrAppend(&line, "  ", LossText(report), "  ", GradientNormText(report));
+  absl::StrAppend(&line, "  ", LossText(report));
+  if (const std::string accuracy = AccuracyText(report); !accuracy.empty()) {
+    absl::StrAppend(&line, "  ", accuracy);
+  }
+  absl::StrAppend(&line, "  ", GradientNormText(report));
   if (report.epsilon() > 0) absl::StrAppendFormat(&line, "  eps %.3f", report.epsilon());
   if (is_budgeted_)
     absl::StrAppendFormat(&line, "  budget left %.3f", report.budget_left_epsilon());
@@ -136,6 +151,9 @@ std::string LiveView::ShortStepLine(const v1::StepReport& report) const {
   } else {
     absl::StrAppendFormat(&line, "loss %.3g±%.2g (%.3g)", report.noised_mean_loss(),
                           report.mean_loss_standard_error(), report.smoothed_mean_loss());
+  }
+  if (const std::string accuracy = AccuracyText(report); !accuracy.empty()) {
+    absl::StrAppend(&line, " ", accuracy);
   }
   absl::StrAppend(&line, " ", GradientNormText(report));
   if (report.epsilon() > 0) absl::StrAppendFormat(&line, " eps %.3f", report.epsilon());

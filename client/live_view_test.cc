@@ -68,6 +68,27 @@ TEST(LiveViewTest, AStepShowsEverythingThatThePromiseCovers) {
             " 2 steps/s  3s left\n");
 }
 
+TEST(LiveViewTest, AccuracyIsShownWithItsNoise) {
+  v1::JobEvent event = MakeStep(3, 0);
+  event.mutable_step()->set_noised_accuracy(0.625);
+  event.mutable_step()->set_accuracy_standard_error(0.02);
+  EXPECT_THAT(MakeView(/*is_terminal=*/false).OnEvent(event),
+              HasSubstr("(3.250 smoothed)  acc 0.625±0.02  grad 0.125"));
+  EXPECT_THAT(MakeView(/*is_terminal=*/true, /*width=*/80).OnEvent(event),
+              HasSubstr("(3.25) acc 0.625±0.02 grad 0.125"));
+}
+
+TEST(LiveViewTest, RawAccuracyTakesTheNoisedOnesPlace) {
+  v1::JobEvent event = MakeStep(3, 0);
+  event.mutable_step()->set_noised_accuracy(0.625);
+  event.mutable_step()->mutable_raw()->set_accuracy(0.5);
+  const std::string text = MakeView(/*is_terminal=*/false).OnEvent(event);
+  EXPECT_THAT(text, HasSubstr("raw acc 0.500  grad 0.125"));
+  EXPECT_THAT(text, Not(HasSubstr("0.625")));
+  event.mutable_step()->mutable_raw()->clear_accuracy();
+  EXPECT_THAT(MakeView(/*is_terminal=*/false).OnEvent(event), Not(HasSubstr("acc")));
+}
+
 TEST(LiveViewTest, WithoutATerminalStepsAreThinnedToOneASecondAndTheLastIsShown) {
   LiveView view = MakeView(/*is_terminal=*/false);
   EXPECT_THAT(view.OnEvent(MakeStep(0, 1000)), Not(IsEmpty()));

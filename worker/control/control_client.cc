@@ -15,6 +15,7 @@ v1::RawStepReport MakeRawReport(const dp::RawMetrics& raw, const ReportContext& 
   report.set_clip_fraction(raw.clip_fraction);
   report.set_sampled_batch_size(raw.sampled_batch_size);
   report.set_gradient_norm(raw.gradient_norm);
+  if (raw.accuracy.has_value()) report.set_accuracy(*raw.accuracy);
   report.mutable_memory()->set_tensor_peak_bytes(context.tensor_peak_bytes);
   report.mutable_memory()->set_resident_peak_bytes(context.resident_peak_bytes);
   return report;

@@ -1,5 +1,6 @@
 #include "worker/dp/gradient_pass.h"
 
+#include <optional>
 #include <utility>
 
 #include "ATen/ops/zeros.h"
@@ -146,8 +147,9 @@ PrivateStatistics GradientPass::End(const at::Tensor& losses_B, const at::Tensor
   for (size_t b = 0; b < example_ids_.size(); ++b) {
     if (example_ids_[b] < 0) continue;
     const bool was_clipped = !coefficients_.groups.empty() && coefficients_.clipped_B[b];
-    StatisticsReader::AddExample(statistics, losses[b], options_.loss_bound, was_clipped,
-                                 found_label != nullptr && found_label[b]);
+    std::optional<bool> found;
+    if (found_label != nullptr) found = found_label[b];
+    StatisticsReader::AddExample(statistics, losses[b], options_.loss_bound, was_clipped, found);
   }
   sink_.reset();
   held_->Clear();

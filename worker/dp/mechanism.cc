@@ -111,6 +111,8 @@ RawMetrics Mechanism::MakeRawMetrics(const PrivateStatistics& statistics, double
     raw.mean_loss = StatisticsReader::RawLossSum(statistics) / examples;
     raw.clip_fraction = StatisticsReader::ClippedExamples(statistics) / examples;
   }
+  const double labelled = StatisticsReader::LabelledExamples(statistics);
+  if (labelled > 0) raw.accuracy = StatisticsReader::FoundLabels(statistics) / labelled;
   return raw;
 }
 

@@ -251,6 +251,22 @@ TEST(MechanismTest, RawValuesComeOnlyWhenAsked) {
   EXPECT_EQ(release.metrics.raw()->clip_fraction, 0.5);
   EXPECT_EQ(release.metrics.raw()->sampled_batch_size, 2);
   EXPECT_NEAR(release.metrics.raw()->gradient_norm, 3 / kExpectedBatchSize, 1e-12);
+  EXPECT_FALSE(release.metrics.raw()->accuracy.has_value());
+}
+
+TEST(MechanismTest, RawAccuracyIsTheShareOfFoundLabels) {
+  Shard shard;
+  Mechanism::Options options = MakeOptions(1);
+  options.report_raw = true;
+  PrivateStatistics statistics;
+  for (const bool found : {true, false, true, true}) {
+    StatisticsReader::AddExample(statistics, 1, kMaxLoss, /*was_clipped=*/false, found);
+  }
+  const NoisedRelease release =
+      Release(std::move(options), MakeSum({shard.Slice(0, 128)}, 1, std::move(statistics)));
+  ASSERT_TRUE(release.metrics.raw().has_value());
+  EXPECT_EQ(release.metrics.raw()->accuracy, 0.75);
+  EXPECT_FALSE(release.metrics.noised_accuracy().has_value());
 }
 
 std::vector<float> NoiseWith(Mechanism::Options options, int64_t step) {

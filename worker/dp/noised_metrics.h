@@ -14,6 +14,8 @@ struct RawMetrics {
   double clip_fraction = 0;
   int64_t sampled_batch_size = 0;
   double gradient_norm = 0;  // of the clipped sum / expected_batch_size
+  // Share of the drawn records whose label the model finds; nothing without labels or records.
+  std::optional<double> accuracy;
 };
 
 // Copyable; made by the mechanism, inside the step's epsilon, equal on every rank.

@@ -27,7 +27,15 @@ class PrivateStatistics {
  private:
   friend class StatisticsReader;
 
-  enum Value { kExamples, kRawLossSum, kClippedLossSum, kClippedExamples, kFoundLabels, kValues };
+  enum Value {
+    kExamples,
+    kRawLossSum,
+    kClippedLossSum,
+    kClippedExamples,
+    kLabelledExamples,
+    kFoundLabels,
+    kValues
+  };
   std::array<double, kValues> values_{};
 };
 

@@ -2,6 +2,8 @@
 #ifndef SOTTO_WORKER_DP_STATISTICS_READER_H_
 #define SOTTO_WORKER_DP_STATISTICS_READER_H_
 
+#include <optional>
+
 #include "worker/dp/private_statistics.h"
 
 namespace sotto::dp {
@@ -11,8 +13,9 @@ class StatisticsReader {
   // Adds one real example. Its loss enters the clipped sum within [0, loss_bound]: NaN and negative
   // losses as 0, infinite ones as loss_bound. Guarantee: one example moves the clipped-loss sum by
   // at most loss_bound, the count of clipped examples and that of found labels by at most 1.
+  // `found_label`: nothing where the model does not classify.
   static void AddExample(PrivateStatistics& statistics, double loss, double loss_bound,
-                         bool was_clipped, bool found_label = false);
+                         bool was_clipped, std::optional<bool> found_label = std::nullopt);
 
   static double Examples(const PrivateStatistics& statistics) {
     return statistics.values_[PrivateStatistics::kExamples];
@@ -25,6 +28,9 @@ class StatisticsReader {
   }
   static double ClippedExamples(const PrivateStatistics& statistics) {
     return statistics.values_[PrivateStatistics::kClippedExamples];
+  }
+  static double LabelledExamples(const PrivateStatistics& statistics) {
+    return statistics.values_[PrivateStatistics::kLabelledExamples];
   }
   static double FoundLabels(const PrivateStatistics& statistics) {
     return statistics.values_[PrivateStatistics::kFoundLabels];
