@@ -25,18 +25,17 @@ class RulesTest : public ServiceFixture {
 
   // The reports of a job that lost a worker after step 25, in the order in which they came.
   std::vector<v1::StepReport> RunWithAKill(const v1::JobSpec& spec) {
-    const absl::StatusOr<v1::Job> job = client().Submit(spec);
-    EXPECT_OK(job);
-    if (!job.ok()) return {};
-    EventLog log(address(), job->id());
-    EXPECT_TRUE(log.AwaitStep(25));
-    WaitUpTo(absl::Milliseconds(50));
-    EXPECT_TRUE(KillWorker(job->id(), 1));
+    const WatchedJob job = Catch(spec, [&](WatchedJob& running) {
+      ASSERT_TRUE(running.one->AwaitStep(25));
+      WaitUpTo(absl::Milliseconds(50));
+      KillWorker(running.id, 1);
+    });
+    if (job.one == nullptr) return {};
     std::vector<v1::StepReport> reports;
-    for (const v1::JobEvent& event : log.Finish()) {
+    for (const v1::JobEvent& event : job.one->Finish()) {
       if (event.has_step()) reports.push_back(event.step());
     }
-    const absl::StatusOr<v1::Job> ended = client().GetJob(job->id());
+    const absl::StatusOr<v1::Job> ended = client().GetJob(job.id);
     EXPECT_OK(ended);
     if (ended.ok()) {
       EXPECT_EQ(ended->state(), v1::SUCCEEDED) << ended->message();

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -83,13 +84,53 @@ void ServiceFixture::RegisterTinyDataset() {
   ASSERT_OK(client().Register(TinyDataset("tiny", dataset_path_)));
 }
 
+WatchedJob ServiceFixture::SubmitWatched(const v1::JobSpec& spec) {
+  WatchedJob watched{.steps = spec.train().steps()};
+  const absl::StatusOr<v1::Job> job = client().Submit(spec);
+  EXPECT_OK(job);
+  if (!job.ok()) return watched;
+  watched.id = job->id();
+  watched.one = std::make_unique<EventLog>(address(), watched.id);
+  watched.other = std::make_unique<EventLog>(address(), watched.id);
+  return watched;
+}
+
+WatchedJob ServiceFixture::Catch(v1::JobSpec spec,
+                                 const std::function<void(WatchedJob&)>& interrupt) {
+  constexpr int kLongerJobs = 4;
+  for (int i = 0;; ++i) {
+    WatchedJob job = SubmitWatched(spec);
+    if (job.id.empty()) return job;
+    interrupt(job);
+    if (HasFatalFailure()) return job;
+    const auto trace = ReadTrace(state_dir_, job.id);
+    EXPECT_OK(trace);
+    const bool is_caught =
+        !trace.ok() || std::none_of(trace->begin(), trace->end(), [&](const StartedStep& started) {
+          return started.attempt == 1 && started.step + 1 >= job.steps;
+        });
+    if (is_caught) return job;
+    std::cout << job.id << " was over before it could be interrupted" << std::endl;
+    job.one->Finish();
+    EXPECT_LT(i, kLongerJobs) << "no job is long enough";
+    if (i == kLongerJobs) return job;
+    spec.mutable_train()->set_steps(2 * job.steps);
+  }
+}
+
 bool ServiceFixture::KillWorker(const std::string& job, int rank) {
   const pid_t pid = FindWorker(state_dir_, job, rank);
   return pid > 0 && kill(pid, SIGKILL) == 0;
 }
 
 void ServiceFixture::KillAllWorkers(const std::string& job, int world_size) {
-  for (int rank = 0; rank < world_size; ++rank) KillWorker(job, rank);
+  std::vector<pid_t> workers;
+  for (int rank = 0; rank < world_size; ++rank) {
+    workers.push_back(FindWorker(state_dir_, job, rank));
+  }
+  for (const pid_t pid : workers) {
+    if (pid > 0) kill(pid, SIGKILL);
+  }
 }
 
 void ServiceFixture::WaitUpTo(absl::Duration longest) {

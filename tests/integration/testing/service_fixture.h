@@ -2,6 +2,8 @@
 #ifndef SOTTO_TESTS_INTEGRATION_TESTING_SERVICE_FIXTURE_H_
 #define SOTTO_TESTS_INTEGRATION_TESTING_SERVICE_FIXTURE_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -11,10 +13,20 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "proto/sotto/v1/job.pb.h"
+#include "proto/sotto/v1/spec.pb.h"
 #include "tests/integration/testing/coordinator_process.h"
+#include "tests/integration/testing/event_log.h"
 #include "tests/integration/testing/service_client.h"
 
 namespace sotto::integration {
+
+// A job, with two watchers from its first event on.
+struct WatchedJob {
+  std::string id;
+  int64_t steps = 0;
+  std::unique_ptr<EventLog> one;
+  std::unique_ptr<EventLog> other;
+};
 
 class ServiceFixture : public ::testing::Test {
  protected:
@@ -29,8 +41,18 @@ class ServiceFixture : public ::testing::Test {
   ServiceClient& client() { return *client_; }
   const std::string& address() const { return coordinator_->address(); }
 
+  WatchedJob SubmitWatched(const v1::JobSpec& spec);
+
+  // Submits the job and gives it to `interrupt`, which waits for a moment of it and acts. A job
+  // that began its last step before `interrupt` returned, on a machine that stalled, was not
+  // interrupted: it is waited for, and one of twice the steps takes its place. Returns the one that
+  // was caught. `interrupt` leaves a coordinator running and expects nothing that a job at its end
+  // would fail.
+  WatchedJob Catch(v1::JobSpec spec, const std::function<void(WatchedJob&)>& interrupt);
+
   // Kills the job's worker of this rank; false: there is none.
   bool KillWorker(const std::string& job, int rank);
+  // All of one attempt: no rank of the next one, which the first kill may bring about.
   void KillAllWorkers(const std::string& job, int world_size);
 
   // A random part of `longest`, from the printed seed: crashes fall anywhere within a step.
