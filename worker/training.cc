@@ -40,6 +40,7 @@ absl::StatusOr<train::TrainLoop::Outcome> Training::Run() {
 int64_t Training::started_steps() const { return assembly_->loop().started_steps(); }
 int64_t Training::completed_steps() const { return assembly_->loop().completed_steps(); }
 fsdp::ShardedParameters& Training::parameters() { return assembly_->parameters(); }
+optim::Optimizer& Training::optimizer() { return assembly_->optimizer(); }
 const train::PhaseProfile& Training::phase_profile() const { return assembly_->phase_profile(); }
 
 }  // namespace sotto

@@ -17,6 +17,7 @@
 #include "worker/comm/communicator.h"
 #include "worker/fsdp/sharded_parameters.h"
 #include "worker/grant/grant_gate.h"
+#include "worker/optim/optimizer.h"
 #include "worker/train/phase_profile.h"
 #include "worker/train/train_loop.h"
 #include "worker/train/train_observer.h"
@@ -58,8 +59,9 @@ class Training {
   int64_t started_steps() const;
   int64_t completed_steps() const;
 
-  // The model's parameters on this rank, for tests and tools.
+  // The model's parameters and the optimizer's state on this rank, for tests and tools.
   fsdp::ShardedParameters& parameters();
+  optim::Optimizer& optimizer();
 
   // Where this rank's time went.
   const train::PhaseProfile& phase_profile() const;

@@ -40,6 +40,7 @@ class Training::Assembly {
 
   train::TrainLoop& loop() { return *loop_; }
   fsdp::ShardedParameters& parameters() { return *parameters_; }
+  optim::Optimizer& optimizer() { return *optimizer_; }
   const train::PhaseProfile& phase_profile() const { return phase_profile_; }
 
  private:

@@ -7,11 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
-#include "common/crypto/sha256.h"
-#include "common/layout/execution_schedule.h"
-#include "common/layout/memory.h"
-#include "common/spec/model_layout.h"
-#include "common/spec/sharding_choice.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/training_run.h"
 #include "worker/comm/testing/rank_processes.h"
@@ -20,26 +15,6 @@ namespace sotto::equivalence {
 namespace {
 
 std::string NewDirectory() { return *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-")); }
-
-// Units, memory and hash of the plan as its other fields say.
-void PlaceAgain(v1::JobPlan& plan) {
-  v1::ShardingPlan& sharding = *plan.mutable_sharding();
-  const layout::ModelDescription model = *spec::DescribeModel(plan.spec().model());
-  const layout::WrappedModel wrapped = *spec::WrapModel(model, plan.spec().workers().wrapping());
-  const layout::FlatLayout layout =
-      *layout::FlatLayout::Create(wrapped.units, sharding.shard_group_size());
-  sharding.clear_units();
-  for (int unit = 0; unit < layout.num_units(); ++unit) {
-    v1::UnitPlan& message = *sharding.add_units();
-    message.set_name(wrapped.units.units[unit].name);
-    message.set_elements(layout.unit(unit).elements);
-    message.set_padded_elements(layout.unit(unit).padded_elements);
-  }
-  sharding.set_communicator_bytes(layout::CommunicatorBytes(layout, sharding.world_size()));
-  const layout::ScheduleOptions schedule =
-      layout::MakeScheduleOptions(model, *spec::ScheduleChoiceOf(plan, model, wrapped));
-  sharding.set_schedule_hash(crypto::HexSha256(*layout::CanonicalScheduleText(schedule)));
-}
 
 struct Choice {
   std::string name;

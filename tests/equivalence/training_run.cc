@@ -22,12 +22,15 @@
 #include "common/layout/schedule_options.h"
 #include "common/layout/strategy.h"
 #include "common/spec/model_layout.h"
+#include "common/spec/sharding_choice.h"
+#include "tests/equivalence/padding.h"
 #include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
 #include "worker/comm/solo_communicator.h"
 #include "worker/comm/testing/rank_processes.h"
 #include "worker/memory/tensor_memory.h"
 #include "worker/resident_memory.h"
+#include "worker/train/agreement.h"
 #include "worker/training.h"
 
 namespace sotto::equivalence {
@@ -78,12 +81,26 @@ absl::StatusOr<std::string> Gathered(Training& training) {
   return bytes;
 }
 
+// Every rank's own.
+absl::StatusOr<std::vector<double>> OfAllRanks(comm::Communicator& communicator, int64_t own) {
+  std::vector<double> values(communicator.world_size());
+  values[communicator.rank()] = static_cast<double>(own);
+  RETURN_IF_ERROR(communicator.AllReduceSum(absl::MakeSpan(values)));
+  return values;
+}
+
 // The largest of the ranks' own.
 absl::StatusOr<int64_t> Largest(comm::Communicator& communicator, int64_t own) {
-  std::vector<double> peaks(communicator.world_size());
-  peaks[communicator.rank()] = static_cast<double>(own);
-  RETURN_IF_ERROR(communicator.AllReduceSum(absl::MakeSpan(peaks)));
+  ASSIGN_OR_RETURN(const std::vector<double> peaks, OfAllRanks(communicator, own));
   return static_cast<int64_t>(*std::max_element(peaks.begin(), peaks.end()));
+}
+
+int64_t BytesOf(const std::vector<optim::StateTensor>& state) {
+  int64_t bytes = 0;
+  for (const optim::StateTensor& tensor : state) {
+    bytes += static_cast<int64_t>(tensor.values.nbytes());
+  }
+  return bytes;
 }
 
 class RecordingObserver : public train::TrainObserver {
@@ -146,6 +163,11 @@ const comm::RankBodyRegistration kTrain(
                        Largest(*communicator, memory::TensorPeakBytes()));
       ASSIGN_OR_RETURN(const int64_t peak, Largest(*communicator, PeakResidentBytes()));
       ASSIGN_OR_RETURN(const std::string bytes, Gathered(*training));
+      RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "model", bytes));
+      const std::vector<optim::StateTensor> state = training->optimizer().State();
+      RETURN_IF_ERROR(CheckPaddingIsZero(training->parameters(), state));
+      ASSIGN_OR_RETURN(const std::vector<double> state_bytes,
+                       OfAllRanks(*communicator, BytesOf(state)));
       if (context.rank != 0) return communicator->Barrier();
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/parameters.bin"), bytes));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/losses.txt"),
@@ -162,6 +184,8 @@ const comm::RankBodyRegistration kTrain(
                                       absl::StrJoin(observer.evaluations, " ")));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/peaks.txt"),
                                       absl::StrCat(tensor_peak, " ", peak)));
+      RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/state_bytes.txt"),
+                                      absl::StrJoin(state_bytes, " ")));
       return communicator->Barrier();
     });
 
@@ -295,6 +319,25 @@ v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options) {
   return plan;
 }
 
+void PlaceAgain(v1::JobPlan& plan) {
+  v1::ShardingPlan& sharding = *plan.mutable_sharding();
+  const layout::ModelDescription model = *spec::DescribeModel(plan.spec().model());
+  const layout::WrappedModel wrapped = *spec::WrapModel(model, plan.spec().workers().wrapping());
+  const layout::FlatLayout layout =
+      *layout::FlatLayout::Create(wrapped.units, sharding.shard_group_size());
+  sharding.clear_units();
+  for (int unit = 0; unit < layout.num_units(); ++unit) {
+    v1::UnitPlan& message = *sharding.add_units();
+    message.set_name(wrapped.units.units[unit].name);
+    message.set_elements(layout.unit(unit).elements);
+    message.set_padded_elements(layout.unit(unit).padded_elements);
+  }
+  sharding.set_communicator_bytes(layout::CommunicatorBytes(layout, sharding.world_size()));
+  const layout::ScheduleOptions schedule =
+      layout::MakeScheduleOptions(model, *spec::ScheduleChoiceOf(plan, model, wrapped));
+  sharding.set_schedule_hash(crypto::HexSha256(*layout::CanonicalScheduleText(schedule)));
+}
+
 absl::StatusOr<int64_t> TensorPeakOf(const v1::JobPlan& plan, int64_t end_step) {
   memory::CountTensors();
   const int64_t before = memory::TensorLiveBytes();
@@ -335,6 +378,7 @@ RunResult Train(const std::string& directory, const RunOptions& options) {
   result.batch_sizes = ReadNumbers(absl::StrCat(directory, "/batch_sizes.txt"));
   result.clip_norms = ReadNumbers(absl::StrCat(directory, "/clip_norms.txt"));
   result.evaluations = ReadNumbers(absl::StrCat(directory, "/evaluations.txt"));
+  result.state_bytes = ReadNumbers(absl::StrCat(directory, "/state_bytes.txt"));
   const std::vector<double> peaks = ReadNumbers(absl::StrCat(directory, "/peaks.txt"));
   result.tensor_peak_bytes = static_cast<int64_t>(peaks[0]);
   result.resident_peak_bytes = static_cast<int64_t>(peaks[1]);

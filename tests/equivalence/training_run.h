@@ -51,6 +51,10 @@ struct RunOptions {
 // private, with a fixed seed. The token file is written below `directory`.
 v1::JobPlan MakePlan(const std::string& directory, const RunOptions& options);
 
+// Units, memory and hash of the plan as its other fields say: after an `adjust` that changes what
+// is a unit, stays gathered or is computed again.
+void PlaceAgain(v1::JobPlan& plan);
+
 // What rank 0 saw at the end.
 struct RunResult {
   bool succeeded = false;           // every rank
@@ -59,6 +63,7 @@ struct RunResult {
   std::vector<double> clip_norms;   // C of each step
   std::vector<double> batch_sizes;  // examples of each step's batch
   std::vector<double> evaluations;  // none without an evaluation file
+  std::vector<double> state_bytes;  // of the optimizer, by rank
   // Of the rank that needed most.
   int64_t tensor_peak_bytes = 0;    // worker/memory's high-water mark
   int64_t resident_peak_bytes = 0;  // of the process
@@ -68,7 +73,8 @@ struct RunResult {
 // its tensors occupied.
 absl::StatusOr<int64_t> TensorPeakOf(const v1::JobPlan& plan, int64_t end_step);
 
-// Trains in `options.world_size` processes (RankTestMain must be main).
+// Trains in `options.world_size` processes (RankTestMain must be main). A rank succeeds only if at
+// the end it gathers the same bits as every other one and all its padding is zero.
 RunResult Train(const std::string& directory, const RunOptions& options);
 
 }  // namespace sotto::equivalence
