@@ -20,6 +20,7 @@
 #include "common/layout/schedule_options.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/autograd_all_layers.h"
+#include "tests/equivalence/mode_run.h"
 #include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
 #include "worker/comm/testing/rank_processes.h"
@@ -75,13 +76,15 @@ absl::Status CheckProfile(const train::PhaseProfile& profile,
   const auto stages = static_cast<int64_t>(options.stages.size());
   const bool clips = options.kept != layout::Kept::kNothing;
   const bool two_passes = options.kept == layout::Kept::kActivations;
-  const bool folds = options.kept == layout::Kept::kExampleGrads;
+  const auto folds =
+      std::count_if(schedule.operations.begin(), schedule.operations.end(),
+                    [](const auto& line) { return line.operations.Has(layout::Operation::kFold); });
   for (const auto& [phase, expected] :
        {std::pair(Phase::kForward, micro_batches * stages),
         std::pair(Phase::kFirstBackward, micro_batches * stages),
         std::pair(Phase::kSecondBackward, two_passes ? micro_batches * stages : 0),
         std::pair(Phase::kCoefficients, int64_t{clips ? micro_batches : 0}),
-        std::pair(Phase::kFold, folds ? micro_batches * int64_t{layout.num_units() - 1} : 0),
+        std::pair(Phase::kFold, int64_t{folds}),
         std::pair(Phase::kGather, counts.block_gathers + counts.root_gathers),
         std::pair(Phase::kReduce, counts.reduces)}) {
     if (profile.total(phase).count == expected) continue;
@@ -128,12 +131,14 @@ absl::StatusOr<RankResult> RunCase(const SumCase& sum_case, bool tied_head, doub
                    dp::FlatClipping::Create(clip_norm, /*margin=*/0));
   ASSIGN_OR_RETURN(const std::unique_ptr<dp::GradientPass> pass,
                    dp::GradientPass::Create(layout, {.mode = sum_case.mode,
+                                                     .layer_modes = sum_case.layer_modes,
                                                      .clipping = std::move(clipping),
                                                      .loss_bound = 100,
                                                      .max_examples = 4}));
   const std::unique_ptr<models::Model> stages = models::MakeAllLayersModel(model, {});
   const layout::ScheduleOptions schedule =
       layout::MakeScheduleOptions(model, {.mode = sum_case.mode,
+                                          .layer_modes = sum_case.layer_modes,
                                           .strategy = sum_case.strategy,
                                           .gathered_slots = kSlots,
                                           .gradient_slots = kSlots});
@@ -180,6 +185,7 @@ const comm::RankBodyRegistration kSums(
     "sums", [](const comm::RankContext& context) -> absl::Status {
       at::set_num_threads(1);
       const std::vector<std::string> words = absl::StrSplit(context.argument, ' ');
+      const bool tied_head = words[1] == "tied";
       double clip_norm = 0;
       SOTTO_CHECK(absl::SimpleAtod(words[2], &clip_norm));
       ASSIGN_OR_RETURN(const std::unique_ptr<comm::Communicator> communicator,
@@ -187,11 +193,11 @@ const comm::RankBodyRegistration kSums(
                                       .world_size = context.world_size,
                                       .memfd = context.memfd,
                                       .region_elements = kRegionElements}));
-      const std::vector<SumCase> cases = CasesOf(context.world_size);
+      const std::vector<SumCase> cases = CasesOf(context.world_size, tied_head);
       std::string norms;
       for (size_t i = 0; i < cases.size(); ++i) {
         const absl::StatusOr<RankResult> result =
-            RunCase(cases[i], words[1] == "tied", clip_norm, *communicator);
+            RunCase(cases[i], tied_head, clip_norm, *communicator);
         if (!result.ok()) {
           return absl::Status(result.status().code(),
                               absl::StrCat(cases[i].name, ": ", result.status().message()));
@@ -238,7 +244,10 @@ std::vector<std::vector<double>> ReadNorms(const std::string& path) {
 
 }  // namespace
 
-std::vector<SumCase> CasesOf(int world_size) {
+std::vector<SumCase> CasesOf(int world_size, bool tied_head) {
+  const layout::UnitMode books = *layout::FindMode("flash_bk");
+  const layout::UnitMode held = *layout::FindMode("per_example");
+  const layout::ModelDescription model = SumModel(tied_head);
   std::vector<SumCase> cases;
   for (const layout::NamedStrategy& strategy : layout::kStrategies) {
     const std::optional<layout::RankGrid> grid =
@@ -246,10 +255,17 @@ std::vector<SumCase> CasesOf(int world_size) {
     if (!grid.has_value()) continue;
     for (const layout::NamedMode& mode : layout::kGradientModes) {
       const std::string name = absl::StrCat(strategy.name, " ", mode.name);
-      cases.push_back({name, strategy.strategy, mode.mode, grid->shards});
+      cases.push_back({name, strategy.strategy, mode.mode, {}, grid->shards});
       if (mode.mode.norm == layout::Norm::kNone) continue;
-      cases.push_back({absl::StrCat(name, " deferred"), strategy.strategy,
-                       layout::WithDeferredNorms(mode.mode), grid->shards});
+      cases.push_back({absl::StrCat(name, " deferred"),
+                       strategy.strategy,
+                       layout::WithDeferredNorms(mode.mode),
+                       {},
+                       grid->shards});
+    }
+    for (const size_t shift : {0, 1}) {
+      cases.push_back({absl::StrCat(strategy.name, " auto ", shift), strategy.strategy, held,
+                       MixedModes(model, {books, held}, shift), grid->shards});
     }
   }
   return cases;
@@ -343,7 +359,7 @@ std::vector<SumResult> SumInWorld(int world_size, bool tied_head, double clip_no
   std::vector<SumResult> results;
   if (!ranks.AllSucceed()) return results;
   const layout::FlatLayout layout = *layout::FlatLayout::Create(SumModel(tied_head), 1);
-  for (size_t i = 0; i < CasesOf(world_size).size(); ++i) {
+  for (size_t i = 0; i < CasesOf(world_size, tied_head).size(); ++i) {
     results.push_back({.sums = ReadSums(ResultPath(directory, i), layout)});
   }
   for (int rank = 0; rank < world_size; ++rank) {

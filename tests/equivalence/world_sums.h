@@ -19,12 +19,14 @@ struct SumCase {
   std::string name;  // "SHARD_GRAD_OP flash_bk deferred"
   layout::Strategy strategy;
   layout::UnitMode mode;
-  int shards = 1;  // of the shard group
+  layout::LayerModes layer_modes;  // empty: `mode` for all
+  int shards = 1;                  // of the shard group
 };
 
-// Every mode of the table, deferred where it has norms, under every strategy; HYBRID_SHARD in
-// groups of half of an even world.
-std::vector<SumCase> CasesOf(int world_size);
+// Every mode of the table, deferred where it has norms, and the two mixtures of kept gradients that
+// `auto` makes of neighbouring layers, under every strategy; HYBRID_SHARD in groups of half of an
+// even world.
+std::vector<SumCase> CasesOf(int world_size, bool tied_head);
 
 // The all-layers model with parameters that are all away from zero and one.
 layout::ModelDescription SumModel(bool tied_head);

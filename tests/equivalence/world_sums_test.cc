@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iostream>
 #include <limits>
 #include <map>
 #include <string>
@@ -22,6 +23,9 @@ namespace {
 // Sums per tensor: ||d|| <= 1e-5 ||S_tensor|| + 1e-6 ||S||.
 constexpr double kOfTensor = 1e-5;
 constexpr double kOfSum = 1e-6;
+
+// The sum under another strategy: relative L2 from FULL_SHARD's on one rank.
+constexpr double kOfStrategies = 1e-6;
 
 // Norms per example: |d| <= 1e-5 n + 1e-7 of the largest.
 constexpr double kOfNorm = 1e-5;
@@ -60,6 +64,19 @@ void ExpectNear(const std::string& name, const layout::ModelDescription& model,
   }
 }
 
+// ||a - b|| / ||b||.
+double RelativeDistance(const FlatSums& a, const FlatSums& b) {
+  double difference_sq = 0, norm_sq = 0;
+  for (size_t unit = 0; unit < b.size(); ++unit) {
+    for (size_t i = 0; i < b[unit].size(); ++i) {
+      const double difference = static_cast<double>(a[unit][i]) - b[unit][i];
+      difference_sq += difference * difference;
+      norm_sq += static_cast<double>(b[unit][i]) * b[unit][i];
+    }
+  }
+  return std::sqrt(difference_sq / norm_sq);
+}
+
 double MedianNorm(const std::vector<ExampleGradient>& examples) {
   std::vector<double> norms;
   for (const ExampleGradient& example : examples) norms.push_back(example.norm);
@@ -92,9 +109,10 @@ TEST_P(WorldSumsTest, EqualTheOracleAndUnderFullShardEachOtherBitForBit) {
   const double clip_norm = MedianNorm(oracle);  // Half of the examples are clipped.
   const UnitTensors clipped = ClippedSum(oracle, clip_norm);
   const UnitTensors unclipped = ClippedSum(oracle, std::numeric_limits<double>::infinity());
-  std::map<std::string, FlatSums> at_one_rank;
+  std::map<std::string, FlatSums> at_one_rank;  // by mode
+  double farthest = 0;
   for (int world_size : {1, 2, 3, 4, 8}) {
-    const std::vector<SumCase> cases = CasesOf(world_size);
+    const std::vector<SumCase> cases = CasesOf(world_size, tied_head);
     const std::vector<SumResult> results = SumInWorld(world_size, tied_head, clip_norm);
     ASSERT_EQ(results.size(), cases.size()) << world_size << " ranks";
     for (size_t i = 0; i < cases.size(); ++i) {
@@ -102,11 +120,20 @@ TEST_P(WorldSumsTest, EqualTheOracleAndUnderFullShardEachOtherBitForBit) {
       const bool clips = cases[i].mode.norm != layout::Norm::kNone;
       ExpectNear(name, model, results[i].sums, clips ? clipped : unclipped);
       if (clips) ExpectNorms(name, results[i].norms_RB, oracle, world_size);
-      if (cases[i].strategy != layout::Strategy::kFullShard) continue;
-      if (world_size == 1) at_one_rank[cases[i].name] = results[i].sums;
-      EXPECT_EQ(results[i].sums, at_one_rank[cases[i].name]) << name;
+      // FULL_SHARD comes first, and one rank does.
+      const std::string mode = cases[i].name.substr(cases[i].name.find(' '));
+      const auto reference = at_one_rank.emplace(mode, results[i].sums).first;
+      const double distance = RelativeDistance(results[i].sums, reference->second);
+      if (cases[i].strategy == layout::Strategy::kFullShard) {
+        EXPECT_EQ(results[i].sums, reference->second) << name;
+        continue;
+      }
+      EXPECT_LE(distance, kOfStrategies) << name;
+      farthest = std::max(farthest, distance);
     }
   }
+  std::cout << "strategies from FULL_SHARD on one rank: at most " << farthest << std::endl;
+  EXPECT_GT(farthest, 0);  // They do add in another order.
 }
 
 INSTANTIATE_TEST_SUITE_P(Heads, WorldSumsTest, ::testing::Bool(),
