@@ -58,21 +58,6 @@ absl::StatusOr<Recording> RecordSaves(const std::string& folder) {
   return recording;
 }
 
-// All subsets of a few changes of names; of many: none, all, the first ones, all but one, one.
-std::vector<unsigned long long> SparedNames(int changes) {
-  std::vector<unsigned long long> spared;
-  if (changes <= 6) {
-    for (unsigned long long names = 0; names < 1ull << changes; ++names) spared.push_back(names);
-    return spared;
-  }
-  const unsigned long long all = (1ull << std::min(changes, 63)) - 1;
-  spared = {0, all};
-  for (int i = 0; i < std::min(changes, 63); ++i) {
-    spared.insert(spared.end(), {1ull << i, all & ~(1ull << i), (1ull << i) - 1});
-  }
-  return spared;
-}
-
 // What a start makes of the disk; empty when all is well.
 std::string Complain(const std::map<std::string, std::string>& disk, const Recording& recording,
                      int64_t committed, int64_t saving) {
@@ -99,17 +84,15 @@ std::vector<std::string> FindHarm(const Recording& recording, size_t enough = 3)
     const bool is_over = end == recording.issued.size();
     const int64_t committed = is_over ? recording.last : recording.issued[end].committed;
     const int64_t saving = is_over ? recording.last : recording.issued[end].saving;
-    for (const unsigned long long names : SparedNames(CountUnsyncedNames(done))) {
-      for (const bool torn : {false, true}) {
-        const auto disk = AfterPowerCut(done, {.names = names, .torn = torn});
-        if (!seen.insert({disk, committed, saving}).second) continue;
-        const std::string complaint = Complain(disk, recording, committed, saving);
-        if (complaint.empty()) continue;
-        harm.push_back(
-            absl::StrCat("power cut after \"", done.empty() ? "nothing" : ToString(done.back()),
-                         "\", spared names ", names, torn ? ", torn" : "", ": ", complaint));
-        break;
-      }
+    for (const PowerCut& cut : PowerCuts(done)) {
+      const auto disk = AfterPowerCut(done, cut);
+      if (!seen.insert({disk, committed, saving}).second) continue;
+      const std::string complaint = Complain(disk, recording, committed, saving);
+      if (complaint.empty()) continue;
+      harm.push_back(
+          absl::StrCat("power cut after \"", done.empty() ? "nothing" : ToString(done.back()),
+                       "\", spared names ", cut.names, cut.torn ? ", torn" : "", ": ", complaint));
+      break;
     }
   }
   return harm;

@@ -239,8 +239,24 @@ std::map<std::string, std::string> AfterPowerCut(absl::Span<const FileOperation>
   return disk.Durable(cut.torn);
 }
 
-int CountUnsyncedNames(absl::Span<const FileOperation> done) {
-  return static_cast<int>(Disk(done).unsynced().size());
+std::vector<PowerCut> PowerCuts(absl::Span<const FileOperation> done) {
+  constexpr size_t kFew = 6;
+  const size_t changes = std::min<size_t>(Disk(done).unsynced().size(), 63);
+  const unsigned long long all = (1ull << changes) - 1;
+  std::vector<unsigned long long> spared = {0, all};
+  if (changes <= kFew) {
+    for (unsigned long long names = 1; names < all; ++names) spared.push_back(names);
+  } else {
+    for (size_t i = 0; i < changes; ++i) {
+      spared.insert(spared.end(), {1ull << i, all & ~(1ull << i), (1ull << i) - 1});
+    }
+  }
+  std::vector<PowerCut> cuts;
+  for (const unsigned long long names : spared) {
+    cuts.push_back({.names = names, .torn = false});
+    cuts.push_back({.names = names, .torn = true});
+  }
+  return cuts;
 }
 
 absl::Status Materialise(const std::map<std::string, std::string>& disk,

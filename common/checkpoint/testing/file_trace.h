@@ -59,8 +59,9 @@ struct PowerCut {
 std::map<std::string, std::string> AfterPowerCut(absl::Span<const FileOperation> done,
                                                  const PowerCut& cut);
 
-// How many changes of names were not synced at the end of `done`.
-int CountUnsyncedNames(absl::Span<const FileOperation> done);
+// The power cuts after `done` that are worth a look, whole and torn: all subsets of a few unsynced
+// changes of names; of many: none, all, the first ones, all but one, one.
+std::vector<PowerCut> PowerCuts(absl::Span<const FileOperation> done);
 
 // Makes the files under `root`, whose own path the trace's paths begin with `recorded_root`.
 absl::Status Materialise(const std::map<std::string, std::string>& disk,
