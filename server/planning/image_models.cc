@@ -35,8 +35,9 @@ class FamilyFields {
                const absl::AlphaNum& value) {
     return rules_.Require(holds, Field(name), rule, value);
   }
-  void Finite(const char* name, double value) {
-    Require(IsNonNegative(value), name, "must be finite and positive", value);
+  void Optional(const char* name, double value, const Range& range) {
+    Require(value == 0 || range.Has(value), name,
+            absl::StrCat("must be positive, in ", range.text, ", or left out"), value);
   }
   void Outputs(int64_t outputs, v1::Loss loss) {
     Require(v1::Loss_IsValid(loss), "loss", "must be CLASSIFICATION or MEAN_SQUARED_ERROR",
@@ -46,9 +47,8 @@ class FamilyFields {
   // What ViT and DiT have.
   template <typename Spec>
   void Transformer(const Spec& spec) {
-    const bool in_range = Within("channels", spec.channels(), 1, kMostChannels) &&
-                          Within("image_size", spec.image_size(), 1, kMostPixels);
-    if (in_range) {
+    const bool channels = Within("channels", spec.channels(), 1, kMostChannels);
+    if (Within("image_size", spec.image_size(), 1, kMostPixels) && channels) {
       const int64_t values = int64_t{spec.channels()} * spec.image_size() * spec.image_size();
       Require(values <= kMostValues, "image_size", "must leave an image at most 2^26 values",
               spec.image_size());
@@ -62,7 +62,7 @@ class FamilyFields {
       Divides("heads", spec.heads(), "width", spec.width());
     }
     Within("hidden_width", spec.hidden_width(), 0, 1 << 20);
-    Finite("init_stddev", spec.init_stddev());
+    Optional("init_stddev", spec.init_stddev(), kInitStddev);
   }
 
  private:
@@ -80,7 +80,9 @@ void CheckMlp(const v1::MlpSpec& mlp, Rules& rules) {
   for (int i = 0; i < mlp.hidden_widths_size(); ++i) {
     fields.Within(absl::StrCat("hidden_widths[", i, "]"), mlp.hidden_widths(i), 1, kMostWidth);
   }
-  fields.Within("number of hidden_widths", mlp.hidden_widths_size(), 0, kMostLayers);
+  fields.Require(mlp.hidden_widths_size() <= kMostLayers, "hidden_widths",
+                 absl::StrCat("must be at most ", kMostLayers),
+                 absl::StrCat("a list of ", mlp.hidden_widths_size()));
   fields.Outputs(mlp.outputs(), mlp.loss());
   fields.Require(v1::Activation_IsValid(mlp.activation()), "activation",
                  "must be a known activation", static_cast<int>(mlp.activation()));
@@ -92,7 +94,8 @@ void CheckCnn(const v1::CnnSpec& cnn, Rules& rules) {
   fields.Within("height", cnn.height(), 1, kMostPixels);
   fields.Within("width", cnn.width(), 1, kMostPixels);
   fields.Outputs(cnn.outputs(), cnn.loss());
-  fields.Within("number of stage_channels", cnn.stage_channels_size(), 1, 16);
+  fields.Require(IsWithin(cnn.stage_channels_size(), 1, 16), "stage_channels", "must be 1 to 16",
+                 absl::StrCat("a list of ", cnn.stage_channels_size()));
   if (!fields.Within("groups", cnn.groups(), 0, kMostChannels)) return;
   const int32_t groups = cnn.groups() == 0 ? kDefaultGroups : cnn.groups();
   for (int i = 0; i < cnn.stage_channels_size(); ++i) {
@@ -198,7 +201,7 @@ void CheckImageModel(const v1::ModelSpec& model, Rules& rules) {
   if (model.has_vit()) {
     FamilyFields fields("vit", rules);
     fields.Transformer(model.vit());
-    fields.Finite("layer_norm_epsilon", model.vit().layer_norm_epsilon());
+    fields.Optional("layer_norm_epsilon", model.vit().layer_norm_epsilon(), kNormEpsilon);
     fields.Outputs(model.vit().outputs(), model.vit().loss());
   }
   if (model.has_dit()) {

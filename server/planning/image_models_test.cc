@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
                   "model.mlp.outputs", "dataset's 2 targets", 0, 2},
         ImageRule{"CnnGroups", "cnn: {" CNN ", stage_channels: [12]}",
                   "model.cnn.stage_channels[0]", "divisible by groups 8"},
-        ImageRule{"CnnWithoutStages", "cnn: {" CNN "}", "model.cnn.number of stage_channels",
+        ImageRule{"CnnWithoutStages", "cnn: {" CNN "}", "model.cnn.stage_channels",
                   "1 to 16"},
         ImageRule{"CnnShape",
                   "cnn: {channels: 3, height: 8, width: 9, outputs: 10, stage_channels: [8]}",

@@ -11,6 +11,9 @@ namespace {
 
 constexpr int64_t kMaxRecordTokens = 1 << 16;
 constexpr int64_t kMaxWidth = 1 << 16;
+constexpr Range kFactor{1e-6, 1e6, "[1e-6, 1e6]"};
+constexpr Range kRotaryScale{1, 1e6, "[1, 1e6]"};
+constexpr Range kRotaryBase{1, 1e12, "[1, 1e12]"};
 
 // Fields of one family, by their names.
 class FamilyRules {
@@ -25,8 +28,9 @@ class FamilyRules {
     rules_.Require(IsWithin(value, 0, high), Field(name),
                    absl::StrCat("must be 1 to ", high, ", or left out"), value);
   }
-  void Finite(const char* name, double value) {
-    rules_.Require(IsNonNegative(value), Field(name), "must be finite and positive", value);
+  void Optional(const char* name, double value, const Range& range) {
+    rules_.Require(value == 0 || range.Has(value), Field(name),
+                   absl::StrCat("must be positive, in ", range.text, ", or left out"), value);
   }
   void Divides(const char* name, int64_t value, const char* of, int64_t whole) {
     rules_.Require(whole % value == 0, Field(name),
@@ -45,7 +49,7 @@ class FamilyRules {
     Within("max_length", spec.max_length(), 1, kMaxRecordTokens);
     Within("heads", spec.heads(), 1, kMaxWidth);
     Optional("hidden_width", spec.hidden_width(), 1 << 20);
-    Finite("init_stddev", spec.init_stddev());
+    Optional("init_stddev", spec.init_stddev(), kInitStddev);
   }
 
  private:
@@ -59,7 +63,7 @@ void CheckGpt2(const v1::Gpt2Spec& gpt2, Rules& rules) {
   FamilyRules family("gpt2", rules);
   family.Shape(gpt2);
   if (gpt2.heads() >= 1) family.Divides("heads", gpt2.heads(), "width", gpt2.width());
-  family.Finite("layer_norm_epsilon", gpt2.layer_norm_epsilon());
+  family.Optional("layer_norm_epsilon", gpt2.layer_norm_epsilon(), kNormEpsilon);
   family.Require(v1::Activation_IsValid(gpt2.activation()), "activation",
                  "must be a known activation", static_cast<int>(gpt2.activation()));
 }
@@ -70,16 +74,16 @@ void CheckRotaryScaling(const v1::RotaryScalingSpec& scaling, Rules& rules) {
                      v1::RotaryScalingSpec::Kind_IsValid(scaling.kind()),
                  "kind", "must be one of LINEAR, DYNAMIC, YARN, LLAMA3",
                  v1::RotaryScalingSpec::Kind_Name(scaling.kind()));
-  fields.Require(scaling.factor() >= 1 && IsPositive(scaling.factor()), "factor",
-                 "must be finite and at least 1", scaling.factor());
+  fields.Require(kRotaryScale.Has(scaling.factor()), "factor", "must be at least 1, in [1, 1e6]",
+                 scaling.factor());
   fields.Optional("original_max_length", scaling.original_max_length(), kMaxRecordTokens);
-  fields.Finite("low_frequency_factor", scaling.low_frequency_factor());
-  fields.Finite("high_frequency_factor", scaling.high_frequency_factor());
-  fields.Finite("beta_fast", scaling.beta_fast());
-  fields.Finite("beta_slow", scaling.beta_slow());
-  fields.Finite("attention_factor", scaling.attention_factor());
-  fields.Finite("attention_scale", scaling.attention_scale());
-  fields.Finite("attention_scale_all_dims", scaling.attention_scale_all_dims());
+  fields.Optional("low_frequency_factor", scaling.low_frequency_factor(), kFactor);
+  fields.Optional("high_frequency_factor", scaling.high_frequency_factor(), kFactor);
+  fields.Optional("beta_fast", scaling.beta_fast(), kFactor);
+  fields.Optional("beta_slow", scaling.beta_slow(), kFactor);
+  fields.Optional("attention_factor", scaling.attention_factor(), kFactor);
+  fields.Optional("attention_scale", scaling.attention_scale(), kFactor);
+  fields.Optional("attention_scale_all_dims", scaling.attention_scale_all_dims(), kFactor);
 }
 
 void CheckLlama(const v1::LlamaSpec& llama, Rules& rules) {
@@ -98,8 +102,8 @@ void CheckLlama(const v1::LlamaSpec& llama, Rules& rules) {
                    "must leave each head an even width (rotary positions turn pairs)",
                    llama.heads());
   }
-  family.Finite("rms_norm_epsilon", llama.rms_norm_epsilon());
-  family.Finite("rotary_base", llama.rotary_base());
+  family.Optional("rms_norm_epsilon", llama.rms_norm_epsilon(), kNormEpsilon);
+  family.Optional("rotary_base", llama.rotary_base(), kRotaryBase);
   if (llama.has_rotary_scaling()) CheckRotaryScaling(llama.rotary_scaling(), rules);
 }
 
@@ -108,7 +112,7 @@ void CheckEncoder(const v1::EncoderSpec& encoder, Rules& rules) {
   family.Shape(encoder);
   if (encoder.heads() >= 1) family.Divides("heads", encoder.heads(), "width", encoder.width());
   family.Within("classes", encoder.classes(), 2, 1 << 20);
-  family.Finite("layer_norm_epsilon", encoder.layer_norm_epsilon());
+  family.Optional("layer_norm_epsilon", encoder.layer_norm_epsilon(), kNormEpsilon);
 }
 
 void CheckAdaptation(const v1::AdaptationSpec& adaptation, Rules& rules) {
@@ -116,7 +120,7 @@ void CheckAdaptation(const v1::AdaptationSpec& adaptation, Rules& rules) {
     const v1::LoraSpec& lora = adaptation.lora();
     rules.Require(IsWithin(lora.rank(), 1, kMaxWidth), "model.adaptation.lora.rank",
                   absl::StrCat("must be 1 to ", kMaxWidth), lora.rank());
-    SOTTO_REQUIRE_POSITIVE(rules, lora, alpha, "model.adaptation.lora.alpha");
+    SOTTO_REQUIRE_IN(rules, lora, alpha, kFactor, "model.adaptation.lora.alpha");
     for (int i = 0; i < lora.targets_size(); ++i) {
       rules.Require(!lora.targets(i).empty(),
                     absl::StrCat("model.adaptation.lora.targets[", i, "]"),

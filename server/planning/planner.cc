@@ -29,6 +29,9 @@ namespace {
 constexpr int64_t kFirstGrantSteps = 1;
 constexpr int kOutstandingGrants = 2;
 
+// Beyond it the promise says little about anyone.
+constexpr double kLargeEpsilon = 20;
+
 // Checkpoints every 2% of the steps.
 constexpr double kCheckpointShare = 0.02;
 
@@ -65,6 +68,21 @@ double OptimizerFloor(const v1::JobSpec& spec, const v1::PrivacyPlan& privacy) {
   return kShare * stddev * stddev;
 }
 
+// The threshold follows the clip fraction as released: noise that is larger than what it looks for
+// moves it about at random.
+void AddAdaptiveNote(v1::JobPlan& plan) {
+  const v1::PrivacyPlan& privacy = plan.privacy();
+  if (privacy.clipping().rule() != v1::ClippingPlan::ADAPTIVE) return;
+  const double quantile = privacy.clipping().target_quantile();
+  const double noise =
+      privacy.clip_fraction_noise_multiplier() / plan.train().expected_batch_size();
+  if (noise <= std::min(quantile, 1 - quantile)) return;
+  plan.add_notes(absl::StrFormat(
+      "privacy.clipping.adaptive: the clip fraction leaves with noise of standard deviation %.2g, "
+      "more than target_quantile %g leaves room for: the threshold wanders.",
+      noise, quantile));
+}
+
 void AddPrivacyNotes(v1::JobPlan& plan) {
   const v1::PrivacyPlan& privacy = plan.privacy();
   if (privacy.not_private()) {
@@ -96,6 +114,13 @@ void AddPrivacyNotes(v1::JobPlan& plan) {
                        : "Adjacency zero_out: the promise is about what one record says, not about "
                          "whether there is one.");
   }
+  if (privacy.epsilon() > kLargeEpsilon) {
+    plan.add_notes(absl::StrFormat(
+        "epsilon %.3g is large: what can be concluded about one record may change by a factor of "
+        "e^%.3g.",
+        privacy.epsilon(), privacy.epsilon()));
+  }
+  AddAdaptiveNote(plan);
   const absl::StatusOr<CrashCost> crash = CostOfCrash(plan);
   if (crash.ok() && plan.spec().privacy().crash_reserve() == 0) {
     plan.add_notes(absl::StrFormat(
@@ -122,9 +147,26 @@ void AddModeNotes(const HostFacts& host, v1::JobPlan& plan) {
   }
 }
 
+// The rules look at weight_decay beside the peak, which a growing learning rate leaves behind.
+void AddDecayNote(v1::JobPlan& plan) {
+  const v1::TrainSpec& train = plan.spec().train();
+  const v1::StepDecay& stairs = train.learning_rate().step();
+  if (stairs.factor() <= 1) return;
+  const auto changes = static_cast<double>((plan.train().steps() - 1) / stairs.every_steps());
+  const double rate = train.learning_rate().peak() * std::pow(stairs.factor(), changes);
+  const double decay =
+      std::max(train.optimizer().sgd().weight_decay(), train.optimizer().adamw().weight_decay());
+  if (rate * decay <= 1) return;
+  plan.add_notes(absl::StrFormat(
+      "WARNING: the learning rate grows to %g, where weight_decay %g turns weights round: they may "
+      "grow with every step.",
+      rate, decay));
+}
+
 void AddNotes(const HostFacts& host, bool memory_decided, v1::JobPlan& plan) {
   AddPrivacyNotes(plan);
   AddModeNotes(host, plan);
+  AddDecayNote(plan);
   if (memory_decided) {
     plan.add_notes(absl::StrCat("micro_batch_size ", plan.train().micro_batch_size(),
                                 " is what the memory limit allows."));
@@ -171,6 +213,7 @@ absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts
                   "train.learning_rate.warmup_steps",
                   absl::StrCat("must be at most the ", privacy->planned_steps(), " steps"),
                   filled.train().learning_rate().warmup_steps());
+    CheckLearningRateReach(filled.train().learning_rate(), privacy->planned_steps(), rules);
   }
   RETURN_IF_ERROR(rules.Check());
 

@@ -175,7 +175,7 @@ INSTANTIATE_TEST_SUITE_P(
                      s.mutable_gradient()->set_mode("no_dp");
                      s.mutable_privacy()->clear_clip_norm();
                    }, "gradient.mode",
-                   "does not clip"},
+                   "must be one that clips unless privacy.not_private is true"},
         BrokenRule{"MemoryLimit",
                    [](v1::JobSpec& s) { s.mutable_gradient()->set_memory_limit_bytes(1000); },
                    "gradient.memory_limit_bytes",

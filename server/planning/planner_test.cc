@@ -205,6 +205,32 @@ TEST(PlanTest, CoarseCheckpointsAreNoted) {
   EXPECT_THAT(MakePlan(spec).notes(), Contains(HasSubstr("more than 2% of the steps")));
 }
 
+TEST(PlannerTest, ALargeEpsilonIsSaid) {
+  v1::JobSpec spec = MakeDemoSpec();
+  EXPECT_THAT(MakePlan(spec).notes(), Each(Not(HasSubstr("is large"))));
+  spec.mutable_privacy()->set_epsilon(100);
+  EXPECT_THAT(MakePlan(spec).notes(), Contains(HasSubstr("epsilon 100 is large")));
+}
+
+TEST(PlannerTest, WeightDecayThatALearningRateOutgrowsIsSaid) {
+  v1::JobSpec spec = MakeDemoSpec();
+  v1::TrainSpec& train = *spec.mutable_train();
+  train.mutable_optimizer()->mutable_sgd()->set_weight_decay(1);
+  train.mutable_learning_rate()->mutable_step()->set_every_steps(150);
+  train.mutable_learning_rate()->mutable_step()->set_factor(300);  // to 0.9
+  EXPECT_THAT(MakePlan(spec).notes(), Each(Not(HasSubstr("turns weights round"))));
+  train.mutable_learning_rate()->mutable_step()->set_factor(400);  // to 1.2
+  EXPECT_THAT(MakePlan(spec).notes(), Contains(HasSubstr("turns weights round")));
+}
+
+TEST(PlannerTest, AThresholdThatFollowsNoiseAloneIsSaid) {
+  v1::JobSpec spec = MakeDemoSpec();
+  v1::AdaptiveClipping& adaptive = *spec.mutable_privacy()->mutable_clipping()->mutable_adaptive();
+  EXPECT_THAT(MakePlan(spec).notes(), Each(Not(HasSubstr("the threshold wanders"))));
+  adaptive.set_target_quantile(0.01);  // 5 of 512 examples, noise of 10
+  EXPECT_THAT(MakePlan(spec).notes(), Contains(HasSubstr("the threshold wanders")));
+}
+
 TEST(PlanTest, TheBestCheckpointsAreKeptByTheEvaluation) {
   v1::JobSpec spec = MakeDemoSpec();
   EXPECT_EQ(MakePlan(spec).train().checkpoint_keep_best(), 0);

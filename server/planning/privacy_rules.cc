@@ -13,18 +13,28 @@
 namespace sotto::planning {
 namespace {
 
-// As the worker's: dp::AutomaticClipping::kLeastGamma.
-constexpr double kLeastGamma = 1e-9;
+// Below the least, accounting is an upper bound alone, and the promise is next to none.
+constexpr Range kNoise{0.02, 1e6, "[0.02, 1e6]"};
+// The noise that the plan picks, 8 times the joint one, is in it.
+constexpr Range kMetricsNoise{1e-6, 1e7, "[1e-6, 1e7]"};
+constexpr Range kMaxLoss{1e-9, 1e9, "[1e-9, 1e9]"};
+// The least is the worker's: dp::AutomaticClipping::kLeastGamma. Beside the largest every gradient
+// would be nothing.
+constexpr Range kGamma{1e-9, 1e6, "[1e-9, 1e6]"};
+// Of log C, per step and share of clipped examples: at the largest, one step may move C by e^10.
+constexpr Range kThresholdRate{1e-6, 10, "[1e-6, 10]"};
+constexpr double kLargestFixedNoise = 1e6;
 
 void CheckMetrics(const v1::JobSpec& spec, Rules& rules) {
   const v1::MetricsPrivacySpec& metrics = spec.privacy().metrics();
-  SOTTO_REQUIRE_POSITIVE(rules, metrics, max_loss, "privacy.metrics.max_loss");
-  SOTTO_REQUIRE_POSITIVE(rules, metrics, loss_multiplier, "privacy.metrics.loss_multiplier");
-  SOTTO_REQUIRE_POSITIVE(rules, metrics, clip_fraction_multiplier,
-                         "privacy.metrics.clip_fraction_multiplier");
+  SOTTO_REQUIRE_IN(rules, metrics, max_loss, kMaxLoss, "privacy.metrics.max_loss");
+  SOTTO_REQUIRE_IN(rules, metrics, loss_multiplier, kMetricsNoise,
+                   "privacy.metrics.loss_multiplier");
+  SOTTO_REQUIRE_IN(rules, metrics, clip_fraction_multiplier, kMetricsNoise,
+                   "privacy.metrics.clip_fraction_multiplier");
   if (!metrics.has_accuracy_multiplier()) return;
   constexpr char kAccuracy[] = "privacy.metrics.accuracy_multiplier";
-  SOTTO_REQUIRE_POSITIVE(rules, metrics, accuracy_multiplier, kAccuracy);
+  SOTTO_REQUIRE_IN(rules, metrics, accuracy_multiplier, kMetricsNoise, kAccuracy);
   rules.Require(IsClassifier(spec.model()), kAccuracy, "needs a model that finds labels",
                 metrics.accuracy_multiplier());
   rules.Require(!spec.privacy().not_private(), kAccuracy,
@@ -41,7 +51,7 @@ void CheckPrivate(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, bool
                 "needs two of epsilon, noise_multiplier and train.steps; the third follows",
                 absl::StrCat(given, " of them"));
   SOTTO_REQUIRE_POSITIVE(rules, privacy, epsilon, "privacy.epsilon");
-  SOTTO_REQUIRE_POSITIVE(rules, privacy, noise_multiplier, "privacy.noise_multiplier");
+  SOTTO_REQUIRE_IN(rules, privacy, noise_multiplier, kNoise, "privacy.noise_multiplier");
   rules.Require(!privacy.has_delta() || (privacy.delta() > 0 && privacy.delta() < 1),
                 "privacy.delta", "must be in (0, 1)", privacy.delta());
   if (dataset_known) {
@@ -68,8 +78,11 @@ void CheckNotPrivate(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, b
   rules.Require(!privacy.has_delta(), "privacy.delta", kNotWithNotPrivate, privacy.delta());
   rules.Require(!privacy.has_crash_reserve(), "privacy.crash_reserve", kNotWithNotPrivate,
                 privacy.crash_reserve());
-  SOTTO_REQUIRE_NON_NEGATIVE(rules, privacy, fixed_noise_multiplier,
-                             "privacy.fixed_noise_multiplier");
+  rules.Require(!privacy.has_fixed_noise_multiplier() ||
+                    (privacy.fixed_noise_multiplier() >= 0 &&
+                     privacy.fixed_noise_multiplier() <= kLargestFixedNoise),
+                "privacy.fixed_noise_multiplier", "must be in [0, 1e6]",
+                privacy.fixed_noise_multiplier());
   rules.Require(spec.train().has_steps(), "train.steps", "must be given", "");
   if (dataset_known) {
     rules.Require(
@@ -118,11 +131,13 @@ void CheckPerUnit(const v1::PrivacySpec& privacy, Rules& rules) {
 
 void CheckAdaptive(const v1::PrivacySpec& privacy, Rules& rules) {
   const v1::AdaptiveClipping& adaptive = privacy.clipping().adaptive();
+  // A noised share of a batch does not tell quantiles nearer to 0 or 1 from them.
   rules.Require(!adaptive.has_target_quantile() ||
-                    (adaptive.target_quantile() > 0 && adaptive.target_quantile() < 1),
-                "privacy.clipping.adaptive.target_quantile", "must be in (0, 1)",
+                    (adaptive.target_quantile() >= 0.001 && adaptive.target_quantile() <= 0.999),
+                "privacy.clipping.adaptive.target_quantile", "must be in [0.001, 0.999]",
                 adaptive.target_quantile());
-  SOTTO_REQUIRE_POSITIVE(rules, adaptive, learning_rate, "privacy.clipping.adaptive.learning_rate");
+  SOTTO_REQUIRE_IN(rules, adaptive, learning_rate, kThresholdRate,
+                   "privacy.clipping.adaptive.learning_rate");
   SOTTO_REQUIRE_CLIP_NORM(rules, adaptive, minimum, "privacy.clipping.adaptive.minimum");
   SOTTO_REQUIRE_CLIP_NORM(rules, adaptive, maximum, "privacy.clipping.adaptive.maximum");
   const double first = privacy.has_clip_norm() ? privacy.clip_norm() : 1;
@@ -141,10 +156,9 @@ void CheckClipping(const v1::PrivacySpec& privacy, Rules& rules) {
   const v1::ClippingSpec& clipping = privacy.clipping();
   SOTTO_REQUIRE_CLIP_NORM(rules, privacy, clip_norm, "privacy.clip_norm");
   if (clipping.has_per_unit()) CheckPerUnit(privacy, rules);
-  if (clipping.has_automatic() && clipping.automatic().has_gamma()) {
-    const double gamma = clipping.automatic().gamma();
-    rules.Require(gamma >= kLeastGamma && std::isfinite(gamma), "privacy.clipping.automatic.gamma",
-                  "must be finite and at least 1e-9", gamma);
+  if (clipping.has_automatic()) {
+    SOTTO_REQUIRE_IN(rules, clipping.automatic(), gamma, kGamma,
+                     "privacy.clipping.automatic.gamma");
   }
   if (clipping.has_adaptive()) CheckAdaptive(privacy, rules);
 }
@@ -155,10 +169,10 @@ void CheckFinalFraction(bool given, double fraction, const std::string& field, R
 }
 
 void CheckStairs(const v1::StepDecay& step, const std::string& field, Rules& rules) {
-  rules.Require(step.every_steps() >= 1, absl::StrCat(field, ".every_steps"),
-                "must be given and at least 1", step.every_steps());
+  RequireEverySteps(step, field, rules);
   rules.Require(IsPositive(step.factor()), absl::StrCat(field, ".factor"),
-                "must be given, finite and positive", step.factor());
+                "must be given, finite and positive",
+                step.has_factor() ? absl::StrCat(step.factor()) : "");
 }
 
 void CheckSchedule(const v1::ScheduleSpec& schedule, const std::string& field, Rules& rules) {

@@ -6,9 +6,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/layout/gradient_mode.h"
 #include "common/layout/layer_rules.h"
+#include "server/planning/value_checks.h"
 
 namespace sotto::planning {
 namespace {
+
+constexpr int kMostBlocks = 1024;  // that a model may have
 
 void CheckReshard(const v1::WorkersSpec& workers, Rules& rules) {
   if (!workers.has_reshard_after_forward()) return;
@@ -58,8 +61,8 @@ void CheckWrapping(const v1::JobSpec& spec, Rules& rules) {
 void CheckCheckpointing(const v1::JobSpec& spec, Rules& rules) {
   if (!spec.train().has_activation_checkpointing()) return;
   const int every = spec.train().activation_checkpointing().every_blocks();
-  rules.Require(every >= 0, "train.activation_checkpointing.every_blocks",
-                "must be at least 1, or left out", every);
+  rules.Require(IsWithin(every, 0, kMostBlocks), "train.activation_checkpointing.every_blocks",
+                "must be 1 to 1024, or left out", every);
   const std::optional<layout::UnitMode> mode = layout::FindMode(spec.gradient().mode());
   rules.Require(!mode.has_value() || mode->kept != layout::Kept::kOutputGrads,
                 "train.activation_checkpointing",

@@ -72,7 +72,7 @@ std::vector<BrokenRule> BrokenRules() {
        [](v1::JobSpec& spec) {
          spec.mutable_train()->mutable_activation_checkpointing()->set_every_blocks(-1);
        },
-       "train.activation_checkpointing.every_blocks", "at least 1"},
+       "train.activation_checkpointing.every_blocks", "must be 1 to 1024"},
       {"RecomputeWithBookKeeping",
        [](v1::JobSpec& spec) {
          spec.mutable_gradient()->set_mode("flash_bk");

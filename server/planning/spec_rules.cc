@@ -1,6 +1,7 @@
 #include "server/planning/spec_rules.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,14 @@
 namespace sotto::planning {
 namespace {
 
-constexpr int64_t kMaxSteps = int64_t{1} << 32;
 constexpr int64_t kMaxMicroBatch = 1024;
+constexpr double kLeastBatch = 0.01;  // the noise is divided by it
+constexpr Range kLearningRate{1e-12, 1e6, "[1e-12, 1e6]"};
+constexpr Range kRateFactor{1e-6, 1e6, "[1e-6, 1e6]"};
+constexpr double kLargestDecay = 1e6;
+// float32 knows it, and its sum with a square root that is 0.
+constexpr Range kAdamwEpsilon{1e-20, 1e6, "[1e-20, 1e6]"};
+constexpr Range kSecondMoment{1e-36, 1e12, "[1e-36, 1e12]"};
 
 void CheckLengths(const v1::JobSpec& spec, Rules& rules) {
   const v1::DataSpec& data = spec.data();
@@ -39,13 +46,27 @@ void CheckLengths(const v1::JobSpec& spec, Rules& rules) {
   }
 }
 
-void CheckOptimizer(const v1::OptimizerSpec& optimizer, Rules& rules) {
+// Decoupled: a step multiplies weights by 1 - learning rate * weight_decay.
+void CheckDecay(double decay, const v1::LearningRateSpec& rate, const std::string& field,
+                Rules& rules) {
+  if (!rules.Require(decay >= 0 && decay <= kLargestDecay, field, "must be in [0, 1e6]", decay)) {
+    return;
+  }
+  if (!kLearningRate.Has(rate.peak())) return;
+  rules.Require(decay * rate.peak() <= 1, field,
+                absl::StrCat("must be at most 1 / learning_rate.peak, ", 1 / rate.peak(),
+                             ", beyond which a step turns weights round"),
+                decay);
+}
+
+void CheckOptimizer(const v1::TrainSpec& train, Rules& rules) {
+  const v1::OptimizerSpec& optimizer = train.optimizer();
   const auto in_unit = [](double value) { return value >= 0 && value < 1; };
   if (optimizer.has_sgd()) {
     rules.Require(in_unit(optimizer.sgd().momentum()), "train.optimizer.sgd.momentum",
                   "must be in [0, 1)", optimizer.sgd().momentum());
-    SOTTO_REQUIRE_NON_NEGATIVE(rules, optimizer.sgd(), weight_decay,
-                               "train.optimizer.sgd.weight_decay");
+    CheckDecay(optimizer.sgd().weight_decay(), train.learning_rate(),
+               "train.optimizer.sgd.weight_decay", rules);
   }
   if (optimizer.has_adamw()) {
     const v1::AdamwSpec& adamw = optimizer.adamw();
@@ -53,17 +74,18 @@ void CheckOptimizer(const v1::OptimizerSpec& optimizer, Rules& rules) {
                   adamw.beta1());
     rules.Require(in_unit(adamw.beta2()), "train.optimizer.adamw.beta2", "must be in [0, 1)",
                   adamw.beta2());
-    SOTTO_REQUIRE_POSITIVE(rules, adamw, epsilon, "train.optimizer.adamw.epsilon");
-    SOTTO_REQUIRE_NON_NEGATIVE(rules, adamw, weight_decay, "train.optimizer.adamw.weight_decay");
-    SOTTO_REQUIRE_POSITIVE(rules, adamw.noise_correction(), floor,
-                           "train.optimizer.adamw.noise_correction.floor");
+    SOTTO_REQUIRE_IN(rules, adamw, epsilon, kAdamwEpsilon, "train.optimizer.adamw.epsilon");
+    CheckDecay(adamw.weight_decay(), train.learning_rate(), "train.optimizer.adamw.weight_decay",
+               rules);
+    SOTTO_REQUIRE_IN(rules, adamw.noise_correction(), floor, kSecondMoment,
+                     "train.optimizer.adamw.noise_correction.floor");
   }
 }
 
 void CheckLearningRate(const v1::TrainSpec& train, Rules& rules) {
   const v1::LearningRateSpec& rate = train.learning_rate();
-  rules.Require(rate.has_peak() && IsPositive(rate.peak()), "train.learning_rate.peak",
-                "must be given, finite and positive",
+  rules.Require(kLearningRate.Has(rate.peak()), "train.learning_rate.peak",
+                absl::StrCat("must be given, positive, in ", kLearningRate.text),
                 rate.has_peak() ? absl::StrCat(rate.peak()) : "");
   rules.Require(
       rate.warmup_steps() >= 0 && (!train.has_steps() || rate.warmup_steps() <= train.steps()),
@@ -78,20 +100,22 @@ void CheckLearningRate(const v1::TrainSpec& train, Rules& rules) {
                 "train.learning_rate.linear.final_fraction", "must be in [0, 1]",
                 rate.linear().final_fraction());
   if (!rate.has_step()) return;
-  rules.Require(rate.step().every_steps() >= 1, "train.learning_rate.step.every_steps",
-                "must be given and at least 1", rate.step().every_steps());
-  rules.Require(IsPositive(rate.step().factor()), "train.learning_rate.step.factor",
-                "must be given, finite and positive", rate.step().factor());
+  RequireEverySteps(rate.step(), "train.learning_rate.step", rules);
+  rules.Require(kRateFactor.Has(rate.step().factor()), "train.learning_rate.step.factor",
+                absl::StrCat("must be given, positive, in ", kRateFactor.text),
+                rate.step().has_factor() ? absl::StrCat(rate.step().factor()) : "");
+  if (train.steps() >= 1) CheckLearningRateReach(rate, train.steps(), rules);
 }
 
 void CheckTrain(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, Rules& rules) {
   const v1::TrainSpec& train = spec.train();
   const bool all = spec.data().sampler().has_full_batch() && !train.has_expected_batch_size();
   const bool positive =
-      all || rules.Require(
-                 IsPositive(train.expected_batch_size()), "train.expected_batch_size",
-                 "must be given, finite and positive",
-                 train.has_expected_batch_size() ? absl::StrCat(train.expected_batch_size()) : "");
+      all ||
+      rules.Require(
+          IsPositive(train.expected_batch_size()) && train.expected_batch_size() >= kLeastBatch,
+          "train.expected_batch_size", "must be given, finite and at least 0.01",
+          train.has_expected_batch_size() ? absl::StrCat(train.expected_batch_size()) : "");
   if (positive && dataset.max_records() >= 1) {
     rules.Require(train.expected_batch_size() <= static_cast<double>(dataset.max_records()),
                   "train.expected_batch_size",
@@ -110,7 +134,7 @@ void CheckTrain(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, Rules&
       train.evaluation_every_steps() == 0 || !spec.data().public_evaluation_file().empty(),
       "train.evaluation_every_steps", "needs data.public_evaluation_file",
       train.evaluation_every_steps());
-  CheckOptimizer(train.optimizer(), rules);
+  CheckOptimizer(train, rules);
   CheckLearningRate(train, rules);
 }
 
@@ -118,7 +142,7 @@ void CheckNoDp(const v1::JobSpec& spec, Rules& rules) {
   const std::string& mode = spec.gradient().mode();
   const v1::ClippingSpec& clipping = spec.privacy().clipping();
   rules.Require(spec.privacy().not_private(), "gradient.mode",
-                "does not clip: privacy.not_private must be true", mode);
+                "must be one that clips unless privacy.not_private is true", mode);
   rules.Require(clipping.kind_case() == v1::ClippingSpec::KIND_NOT_SET || clipping.has_flat(),
                 "privacy.clipping", absl::StrCat("has no meaning with mode ", mode), "");
   rules.Require(!spec.gradient().deferred_norms(), "gradient.deferred_norms",
@@ -162,8 +186,8 @@ void CheckGradient(const v1::JobSpec& spec, Rules& rules) {
 
 void CheckCheckpoint(const v1::JobSpec& spec, Rules& rules) {
   const v1::CheckpointSpec& checkpoint = spec.checkpoint();
-  rules.Require(checkpoint.every_steps() >= 0, "checkpoint.every_steps",
-                "must be at least 1, or left out", checkpoint.every_steps());
+  rules.Require(IsWithin(checkpoint.every_steps(), 0, kMaxSteps), "checkpoint.every_steps",
+                "must be at least 1 and at most 2^32, or left out", checkpoint.every_steps());
   rules.Require(checkpoint.keep() >= 0, "checkpoint.keep", "must be at least 1, or left out",
                 checkpoint.keep());
   rules.Require(checkpoint.keep_best() >= 0, "checkpoint.keep_best",
@@ -175,6 +199,15 @@ void CheckCheckpoint(const v1::JobSpec& spec, Rules& rules) {
 }
 
 }  // namespace
+
+void CheckLearningRateReach(const v1::LearningRateSpec& rate, int64_t steps, Rules& rules) {
+  if (!rate.has_step() || rules.IsBroken("train.learning_rate")) return;
+  const auto changes = static_cast<double>((steps - 1) / rate.step().every_steps());
+  const double last = std::log(rate.peak()) + changes * std::log(rate.step().factor());
+  rules.Require(last <= std::log(kLearningRate.high), "train.learning_rate.step.factor",
+                absl::StrCat("must keep the learning rate at most 1e6 in ", steps, " steps"),
+                rate.step().factor());
+}
 
 void CheckName(const v1::JobSpec& spec, Rules& rules) {
   const std::string& name = spec.name();

@@ -21,6 +21,9 @@ void CheckSpec(const v1::JobSpec& spec, const v1::DatasetFacts& dataset, const H
 void CheckName(const v1::JobSpec& spec, Rules& rules);
 void CheckWorkers(const v1::WorkersSpec& workers, const HostFacts& host, Rules& rules);
 
+// What needs the number of steps, given or solved. A broken learning rate is not looked at.
+void CheckLearningRateReach(const v1::LearningRateSpec& rate, int64_t steps, Rules& rules);
+
 }  // namespace sotto::planning
 
 #endif  // SOTTO_SERVER_PLANNING_SPEC_RULES_H_

@@ -99,20 +99,22 @@ TEST_F(RulesTest, AnEpochThatIsGoneOnWithIsPaidAgain) {
   EXPECT_EQ(kills, 1);
 }
 
-// A learning rate beyond float32 from step 5 on.
+// From step 15 on weight decay multiplies weights by -1e6, step after step: the plan says so.
 TEST_F(RulesTest, AJobWhoseParametersOverflowFailsAndIsNotTriedAgain) {
   RegisterTinyDataset();
-  v1::JobSpec spec = TinyJob();
-  v1::StepDecay& step = *spec.mutable_train()->mutable_learning_rate()->mutable_step();
-  step.set_every_steps(5);
-  step.set_factor(1e45);
+  v1::JobSpec spec = TinyJob({.steps = 30});
+  v1::TrainSpec& train = *spec.mutable_train();
+  train.mutable_optimizer()->mutable_adamw()->set_weight_decay(1e6);
+  train.mutable_learning_rate()->set_peak(1e-6);
+  train.mutable_learning_rate()->mutable_step()->set_every_steps(15);
+  train.mutable_learning_rate()->mutable_step()->set_factor(1e6);
   ASSERT_OK_AND_ASSIGN(const v1::Job job, client().Submit(spec));
   EventLog log(address(), job.id());
   log.Finish();
   ASSERT_OK_AND_ASSIGN(const v1::Job ended, client().GetJob(job.id()));
   EXPECT_EQ(ended.state(), v1::FAILED);
   EXPECT_EQ(ended.reason(), v1::INTERNAL);
-  EXPECT_THAT(ended.message(), ::testing::HasSubstr("step 5 made parameters infinite or NaN"));
+  EXPECT_THAT(ended.message(), ::testing::HasSubstr("made parameters infinite or NaN"));
   EXPECT_EQ(ended.attempt(), 1);
   EXPECT_OK(client().VerifyLedger());
 }
