@@ -4,6 +4,7 @@
 
 #include "CLI/CLI.hpp"
 #include "client/cli/inference_job.h"
+#include "client/cli/validators.h"
 #include "client/cli/verbs.h"
 
 namespace sotto::cli {
@@ -43,14 +44,16 @@ void AddGenerateVerb(CLI::App& app, Context& context) {
       "Example: sotto generate --job job-1 --prompts prompts.jsonl --out texts.jsonl "
       "--temperature 0.8 --top_p 0.95 --stop 256");
   AddInferenceOptions(*verb, /*reads_prompts=*/true, "JSON lines to write", options->job);
-  verb->add_option("--max_new_tokens", options->max_new_tokens, "of each text; unset: 64")
-      ->check(CLI::PositiveNumber);
+  verb->add_option("--max_new_tokens", options->max_new_tokens,
+                   "of each text; unset: 64, or what the model's positions leave")
+      ->check(AtLeast(1));
   verb->add_option("--temperature", options->temperature, "unset or 0: the likeliest token")
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeast(0));
   verb->add_option("--top_k", options->top_k, "draw from so many of the likeliest; unset: all")
-      ->check(CLI::PositiveNumber);
+      ->check(AtLeast(1));
   verb->add_option("--top_p", options->top_p,
-                   "draw from the likeliest that add up to this probability; unset: 1");
+                   "draw from the likeliest that add up to this probability; unset: 1")
+      ->check(Must("in (0, 1]", [](double value) { return value > 0 && value <= 1; }));
   verb->add_option("--stop", options->stop_tokens, "tokens before which a text ends");
   verb->add_option("--seed", options->seed, "of the draws");
   verb->callback([options, &context] {

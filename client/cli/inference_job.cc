@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "client/cli/follow.h"
+#include "client/cli/validators.h"
 #include "common/base/status_macros.h"
 
 namespace sotto::cli {
@@ -18,7 +19,9 @@ std::string Absolute(const std::string& path) {
 
 absl::StatusOr<v1::JobSpec> MakeSpec(const InferenceOptions& options, v1::InferenceSpec inference) {
   if (options.model.empty() == options.job.empty()) {
-    return absl::InvalidArgumentError("the model is named by --model or by --job, and not by both");
+    return absl::InvalidArgumentError(
+        absl::StrCat("the model must be named by --model or by --job, but ",
+                     options.model.empty() ? "neither is given" : "both are given"));
   }
   v1::JobSpec spec;
   if (!options.model.empty()) {
@@ -56,29 +59,34 @@ void AddInferenceOptions(CLI::App& verb, bool reads_prompts, const std::string& 
         ->required();
     verb.add_option("--batch_size", options.batch_size,
                     "prompts read together over all workers; unset: 8")
-        ->check(CLI::PositiveNumber);
+        ->check(AtLeast(1));
   }
   verb.add_option("--out", options.out, absl::StrCat(out_help, "; must not exist"))->required();
   verb.add_option("--workers", options.workers, "ranks that the model is sharded over")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(AtLeast(1));
   verb.add_option("--strategy", options.strategy,
                   "FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD");
   verb.add_option("--shard_group_size", options.shard_group_size,
-                  "ranks of a shard group (HYBRID_SHARD)");
-  verb.add_option("--gathered_slots", options.gathered_slots, "blocks gathered at once per rank");
+                  "ranks of a shard group (HYBRID_SHARD)")
+      ->check(AtLeast(1));
+  verb.add_option("--gathered_slots", options.gathered_slots, "blocks gathered at once per rank")
+      ->check(AtLeast(1));
+  verb.add_flag("--steward", options.steward,
+                "act as data steward: to read weights of a not-private job on data with a budget");
 }
 
 absl::Status RunInferenceJob(const InferenceOptions& options, v1::InferenceSpec inference,
                              Context& context) {
   v1::SubmitJobRequest request;
   ASSIGN_OR_RETURN(*request.mutable_spec(), MakeSpec(options, std::move(inference)));
+  request.set_steward(options.steward);
   ASSIGN_OR_RETURN(Session session, context.ConnectOrStartFor(options.workers));
   ASSIGN_OR_RETURN(const v1::SubmitJobResponse response, session.client->Submit(request));
   RETURN_IF_ERROR(
       Follow({.id = response.job().id(), .cancels_on_interrupt = true}, session, context));
   if (context.exit_code == client::ExitCode::kOk && !context.IsMachineReadable()) {
-    context.out << "wrote " << request.spec().inference().output() << std::endl;
+    context.out << "wrote " << response.job().plan().spec().inference().output() << std::endl;
   }
   return absl::OkStatus();
 }

@@ -25,6 +25,7 @@ struct InferenceOptions {
   int shard_group_size = 0;
   int gathered_slots = 0;
   int batch_size = 0;
+  bool steward = false;
 };
 
 // Adds --model, --job, --out and the options of workers; with `reads_prompts` also --prompts and

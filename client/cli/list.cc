@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "client/cli/table.h"
+#include "client/cli/validators.h"
 #include "client/cli/verbs.h"
 #include "common/base/status_macros.h"
 
@@ -78,7 +79,7 @@ void AddListVerb(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("list", "List jobs, newest first");
   verb->footer("Example: sotto list --state RUNNING --state QUEUED");
   verb->add_option("--state", options->states, "only jobs in this state; may be repeated");
-  verb->add_option("--limit", options->limit, "at most so many")->check(CLI::PositiveNumber);
+  verb->add_option("--limit", options->limit, "at most so many")->check(AtLeast(1));
   verb->callback([options, &context] { context.Finish(List(*options, context)); });
 }
 

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "client/cli/validators.h"
 #include "client/cli/verbs.h"
 #include "client/interrupt_handler.h"
 #include "common/base/status_macros.h"
@@ -20,8 +21,8 @@ void AddLogsVerb(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("logs", "Print worker logs (data steward; recorded)");
   verb->footer("Example: sotto logs job-1 --steward --rank 0");
   verb->add_option("job", options->id, "the job's id")->required();
-  verb->add_option("--attempt", options->attempt, "unset: the latest")->check(CLI::PositiveNumber);
-  verb->add_option("--rank", options->rank, "unset: all")->check(CLI::NonNegativeNumber);
+  verb->add_option("--attempt", options->attempt, "unset: the latest")->check(AtLeast(1));
+  verb->add_option("--rank", options->rank, "unset: all")->check(AtLeast(0));
   verb->add_flag("--steward", options->steward, "act as data steward; the job is marked");
   verb->callback([options, &context] {
     context.Finish([&]() -> absl::Status {

@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/plan_text.h"
 #include "client/cli/table.h"
@@ -118,18 +117,35 @@ TEST_F(ProgramTest, UnknownVerbsAndOptionsAreUsageErrors) {
 }
 
 TEST_F(ProgramTest, InferenceVerbsRefuseWhatTheyCannotAskFor) {
-  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-           {"generate", "--out", "o", "--prompts", "p"},
-           {"generate", "--out", "o", "--prompts", "p", "--model", "m", "--job", "j"},
-           {"generate", "--out", "o", "--model", "m"},
-           {"generate", "--out", "o", "--prompts", "p", "--model", "m", "--temperature", "-1"},
-           {"score", "--out", "o", "--prompts", "p", "--model", "m", "--strategy", "ZERO"},
-           {"capture", "--out", "o", "--prompts", "p", "--model", "m"},
-           {"edit", "--out", "o", "--projections", "p", "--model", "m", "--scale", "0"},
-           {"edit", "--out", "o", "--projections", "p", "--model", "m", "--prompts", "p"}}) {
-    const Outcome outcome = Run(arguments);
-    EXPECT_EQ(outcome.code, 2) << absl::StrJoin(arguments, " ");
-    EXPECT_NE(outcome.err, "");
+  struct Case {
+    std::string arguments;
+    std::string said;
+  };
+  for (const Case& c : std::vector<Case>{
+           {"generate --out o --prompts p", "--model or by --job, but neither is given"},
+           {"generate --out o --prompts p --model m --job j", "but both are given"},
+           {"generate --out o --model m", "--prompts is required"},
+           {"generate --prompts p --model m", "--out is required"},
+           {"generate --out o --prompts p --model m --temperature -1",
+            "--temperature: must be at least 0, but is -1"},
+           {"generate --out o --prompts p --model m --max_new_tokens 0",
+            "--max_new_tokens: must be at least 1, but is 0"},
+           {"generate --out o --prompts p --model m --temperature 1 --top_p 0",
+            "--top_p: must be in (0, 1], but is 0"},
+           {"generate --out o --prompts p --model m --temperature 1 --top_k 0",
+            "--top_k: must be at least 1, but is 0"},
+           {"generate --out o --prompts p --model m --workers 0",
+            "--workers: must be at least 1, but is 0"},
+           {"score --out o --prompts p --model m --batch_size -3",
+            "--batch_size: must be at least 1, but is -3"},
+           {"score --out o --prompts p --model m --strategy ZERO", "but is ZERO"},
+           {"capture --out o --prompts p --model m", "--layers is required"},
+           {"capture --out o --prompts p --model m --layers one", "--layers"},
+           {"edit --out o --projections p --model m --scale 0", "--scale: must not be 0"},
+           {"edit --out o --projections p --model m --prompts p", "--prompts"}}) {
+    const Outcome outcome = Run(absl::StrSplit(c.arguments, ' '));
+    EXPECT_EQ(outcome.code, 2) << c.arguments;
+    EXPECT_THAT(outcome.err, HasSubstr(c.said)) << c.arguments;
   }
 }
 

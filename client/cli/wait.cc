@@ -4,6 +4,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/time/clock.h"
 #include "client/cli/follow.h"
+#include "client/cli/validators.h"
 #include "client/cli/verbs.h"
 #include "common/base/status_macros.h"
 
@@ -20,7 +21,7 @@ void AddWaitVerb(CLI::App& app, Context& context) {
   verb->footer("Example: sotto wait job-1 --timeout_seconds 3600");
   verb->add_option("job", options->follow.id, "the job's id")->required();
   verb->add_option("--timeout_seconds", options->timeout_seconds, "unset: for ever")
-      ->check(CLI::PositiveNumber);
+      ->check(Positive());
   verb->callback([options, &context] {
     context.Finish([&]() -> absl::Status {
       if (options->timeout_seconds > 0) {

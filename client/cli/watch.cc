@@ -3,6 +3,7 @@
 
 #include "CLI/CLI.hpp"
 #include "client/cli/follow.h"
+#include "client/cli/validators.h"
 #include "client/cli/verbs.h"
 #include "common/base/status_macros.h"
 
@@ -15,7 +16,7 @@ void AddWatchVerb(CLI::App& app, Context& context) {
       "Example: sotto watch job-1\n         sotto --output jsonl watch job-1 --after_sequence 120");
   verb->add_option("job", options->id, "the job's id")->required();
   verb->add_option("--after_sequence", options->after_sequence, "events after this one only")
-      ->check(CLI::NonNegativeNumber);
+      ->check(AtLeast(0));
   verb->add_flag("--steward", options->steward,
                  "show raw values as data steward; recorded, and the job is marked");
   verb->callback([options, &context] {
