@@ -25,6 +25,8 @@ namespace fs = std::filesystem;
 constexpr uintmax_t kLargestPromptFile = uintmax_t{256} << 20;
 
 constexpr char kPrompts[] = "inference.prompt_file";
+constexpr char kOutput[] = "inference.output";
+constexpr char kMustNotExist[] = "must not exist";
 constexpr char kAbsolute[] = "must be an absolute path on the coordinator's host";
 
 class Intake {
@@ -155,16 +157,19 @@ class Intake {
     }
   }
 
+  // Gives the output the one name that two jobs could compare: no links, no dots, no slash behind.
   void CheckOutput() {
-    constexpr char kField[] = "inference.output";
-    const std::string& path = inference().output();
-    if (path[0] != '/') return Break(kField, kAbsolute, path);
+    const std::string given = inference().output();
+    if (given[0] != '/') return Break(kOutput, kAbsolute, given);
+    fs::path path = fs::path(given).lexically_normal();
+    if (!path.has_filename()) path = path.parent_path();
     std::error_code error;
-    if (fs::exists(fs::symlink_status(path, error))) return Break(kField, "must not exist", path);
-    const fs::path folder = fs::path(path).parent_path();
-    if (!fs::is_directory(folder, error)) {
-      Break(kField, "must lie in a folder that exists", path);
+    if (fs::exists(fs::symlink_status(path, error))) return Break(kOutput, kMustNotExist, given);
+    const fs::path folder = fs::canonical(path.parent_path(), error);
+    if (error || !fs::is_directory(folder, error)) {
+      return Break(kOutput, "must lie in a folder that exists", given);
     }
+    spec_.mutable_inference()->set_output((folder / path.filename()).string());
   }
 
   const InferenceSources& sources_;
@@ -178,6 +183,10 @@ class Intake {
 absl::StatusOr<planning::InferenceFacts> ExamineInference(const InferenceSources& sources,
                                                           bool steward, v1::JobSpec& spec) {
   return Intake(sources, steward, spec).Examine();
+}
+
+bool OutputExists(const spec::Violation& violation) {
+  return violation.field == kOutput && violation.rule == kMustNotExist;
 }
 
 }  // namespace sotto::api

@@ -164,6 +164,35 @@ TEST_F(InferenceSubmissionTest, FilesThatCannotBeUsedAreNamed) {
               HasSubstr("inference.edit.projections must be a file on the coordinator's host"));
 }
 
+TEST_F(InferenceSubmissionTest, OutputsHaveOneName) {
+  std::filesystem::create_directory(folder_ + "/real");
+  std::filesystem::create_directory_symlink(folder_ + "/real", folder_ + "/linked");
+  for (const char* output : {"/real/out", "/linked/out", "/real/../linked/./out", "/linked/out/"}) {
+    v1::SubmitJobRequest request = MakeRequest();
+    request.set_validate_only(true);
+    request.mutable_spec()->mutable_inference()->set_output(folder_ + output);
+    v1::SubmitJobResponse response;
+    const grpc::Status status = Submit(request, &response);
+    ASSERT_TRUE(status.ok()) << output << ": " << status.error_message();
+    EXPECT_EQ(response.job().plan().spec().inference().output(),
+              std::filesystem::canonical(folder_).string() + "/real/out");
+  }
+}
+
+TEST_F(InferenceSubmissionTest, ARepeatedRequestMayFindItsOutput) {
+  v1::SubmitJobRequest request = MakeRequest();
+  Write("out.jsonl", "{}\n");
+  EXPECT_THAT(OnlyViolation(request), HasSubstr("inference.output must not exist"));
+  request.set_request_id("once");
+  request.set_validate_only(true);
+  EXPECT_THAT(OnlyViolation(request), HasSubstr("inference.output must not exist"));
+  request.set_validate_only(false);
+  Submit(request);
+  ASSERT_THAT(scheduler_.admitted(), SizeIs(1));
+  EXPECT_THAT(scheduler_.admitted()[0].unless_known,
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("must not exist")));
+}
+
 TEST_F(InferenceSubmissionTest, AJobWithoutACheckpointHasNoWeights) {
   v1::Job job = TrainedJob();
   job.set_id("job-8");
@@ -172,8 +201,7 @@ TEST_F(InferenceSubmissionTest, AJobWithoutACheckpointHasNoWeights) {
   for (const char* id : {"job-8", "job-9"}) {
     v1::SubmitJobRequest request = MakeRequest();
     request.mutable_spec()->mutable_inference()->set_checkpoint_of_job(id);
-    const grpc::Status status = Submit(request);
-    EXPECT_THAT(status.error_message(),
+    EXPECT_THAT(OnlyViolation(request),
                 HasSubstr("inference.checkpoint_of_job must be a job with a checkpoint"));
   }
 }

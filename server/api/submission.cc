@@ -1,5 +1,6 @@
 #include "server/api/submission.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -77,10 +78,7 @@ v1::SubmitJobResponse ResponseOf(const v1::JobPlan& plan) {
 }  // namespace
 
 absl::StatusOr<v1::SubmitJobResponse> Submission::Run(const v1::SubmitJobRequest& request) {
-  if (request.spec().has_inference()) {
-    ASSIGN_OR_RETURN(const v1::JobPlan plan, MakeInferencePlan(request.spec(), request.steward()));
-    return request.validate_only() ? ResponseOf(plan) : Admit(plan, request);
-  }
+  if (request.spec().has_inference()) return RunInference(request);
   ASSIGN_OR_RETURN(const v1::JobPlan plan, MakePlan(request.spec(), request.steward()));
   RETURN_IF_ERROR(CheckEvaluationFile(plan));
   if (request.validate_only()) return Validate(plan, request.steward());
@@ -117,13 +115,26 @@ absl::StatusOr<v1::JobPlan> Submission::MakePlan(v1::JobSpec spec, bool steward)
   return WithBadRequest(WithModelError(plan.status(), completed));
 }
 
-absl::StatusOr<v1::JobPlan> Submission::MakeInferencePlan(v1::JobSpec spec, bool steward) {
-  ASSIGN_OR_RETURN(const planning::InferenceFacts facts,
-                   ExamineInference({*options_.datasets, *options_.jobs}, steward, spec));
+absl::StatusOr<v1::SubmitJobResponse> Submission::RunInference(
+    const v1::SubmitJobRequest& request) {
+  v1::JobSpec spec = request.spec();
+  ASSIGN_OR_RETURN(planning::InferenceFacts facts,
+                   ExamineInference({*options_.datasets, *options_.jobs}, request.steward(), spec));
+  // A request that is repeated finds what its job has written.
+  absl::Status exists;
+  const auto found = std::find_if(facts.violations.begin(), facts.violations.end(), OutputExists);
+  if (!request.request_id().empty() && found != facts.violations.end()) {
+    exists = WithBadRequest(spec::ViolationsError({*found}));
+    facts.violations.erase(found);
+  }
   const absl::Status completed = spec::CompleteModel(*spec.mutable_model());
-  absl::StatusOr<v1::JobPlan> plan = planning::PlanInference(spec, facts, options_.host);
-  if (plan.ok()) return plan;
-  return WithBadRequest(WithModelError(plan.status(), completed));
+  const absl::StatusOr<v1::JobPlan> plan = planning::PlanInference(spec, facts, options_.host);
+  if (!plan.ok()) {
+    return WithBadRequest(WithModelError(plan.status(), completed));
+  }
+  if (!request.validate_only()) return Admit(*plan, request, std::move(exists));
+  RETURN_IF_ERROR(exists);
+  return ResponseOf(*plan);
 }
 
 absl::Status Submission::CheckEvaluationFile(const v1::JobPlan& plan) {
@@ -183,8 +194,10 @@ absl::StatusOr<v1::SubmitJobResponse> Submission::Validate(const v1::JobPlan& pl
 }
 
 absl::StatusOr<v1::SubmitJobResponse> Submission::Admit(const v1::JobPlan& plan,
-                                                        const v1::SubmitJobRequest& request) {
+                                                        const v1::SubmitJobRequest& request,
+                                                        absl::Status unless_known) {
   scheduler::AdmitRequest admit;
+  admit.unless_known = std::move(unless_known);
   admit.plan = plan;
   admit.request_id = request.request_id();
   admit.steward = request.steward();

@@ -33,12 +33,13 @@ class Submission {
 
  private:
   absl::StatusOr<v1::JobPlan> MakePlan(v1::JobSpec spec, bool steward);
-  absl::StatusOr<v1::JobPlan> MakeInferencePlan(v1::JobSpec spec, bool steward);
+  absl::StatusOr<v1::SubmitJobResponse> RunInference(const v1::SubmitJobRequest& request);
   // The public evaluation file must exist, be whole, and not hold a registered dataset's records.
   absl::Status CheckEvaluationFile(const v1::JobPlan& plan);
   absl::StatusOr<v1::SubmitJobResponse> Validate(const v1::JobPlan& plan, bool steward);
   absl::StatusOr<v1::SubmitJobResponse> Admit(const v1::JobPlan& plan,
-                                              const v1::SubmitJobRequest& request);
+                                              const v1::SubmitJobRequest& request,
+                                              absl::Status unless_known = absl::OkStatus());
 
   const Options options_;
 };

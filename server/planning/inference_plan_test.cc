@@ -179,6 +179,14 @@ INSTANTIATE_TEST_SUITE_P(
                       "model: {encoder: {vocabulary_size: 257, width: 32, layers: 1, heads: 4, "
                       "max_length: 32, classes: 2}, hugging_face_directory: /m}\n" GENERATE(""),
                       "model", "must be a language model"},
+        InferenceRule{"NoCheckpoint",
+                      "model: {}\ninference: {checkpoint_of_job: job-1, " PROMPTS
+                      ", generate: {stop_tokens: [5]}}\n",
+                      "inference.checkpoint_of_job", "must be a job with a checkpoint",
+                      [](auto& facts) {
+                        facts.violations.push_back({"inference.checkpoint_of_job",
+                                                    "must be a job with a checkpoint", "job-1"});
+                      }},
         InferenceRule{"MoreWorkersThanSlots", GENERATE("") "workers: {count: 5}\n", "workers.count",
                       "1 to the coordinator's 4 slots"}),
     [](const auto& info) { return info.param.name; });
@@ -205,6 +213,14 @@ INSTANTIATE_TEST_SUITE_P(
                       "max_length: 32}, hugging_face_directory: /m}\n" GENERATE(""),
                       "inference.prompt_file", "tokens instead of text",
                       [](auto& facts) { facts.prompts->has_text = true; }},
+        InferenceRule{"TextAloneIsNamed",
+                      "model: {gpt2: {vocabulary_size: 97, width: 32, layers: 2, heads: 4, "
+                      "max_length: 32}, hugging_face_directory: /m}\n" GENERATE(""),
+                      "inference.prompt_file", "tokens instead of text",
+                      [](auto& facts) {
+                        facts.prompts->has_text = true;
+                        facts.prompts->largest_token = 98;
+                      }},
         InferenceRule{"NoRoomForAToken", GENERATE(""), "inference.prompt_file",
                       "at most 31 tokens a line", [](auto& facts) { facts.prompts->longest = 32; }},
         InferenceRule{"TooLongToScore", "inference: {" PROMPTS ", score: {}}\n",

@@ -70,6 +70,7 @@ void CheckPrompts(const v1::JobSpec& spec, const InferenceFacts& facts, Rules& r
                              "bytes (",
                              kByteVocabulary, ") read text"),
                 absl::StrCat("text for a vocabulary of ", vocabulary));
+  if (facts.prompts->has_text && vocabulary != kByteVocabulary) return;
   rules.Require(facts.prompts->largest_token < vocabulary, kField,
                 absl::StrCat("must hold tokens below the model's vocabulary of ", vocabulary),
                 facts.prompts->largest_token);
@@ -105,7 +106,8 @@ void CheckGenerate(const v1::JobSpec& spec, const InferenceFacts& facts, Rules& 
     rules.Require(generate.top_p() == 0, "inference.generate.top_p", kGreedy, generate.top_p());
   }
   for (int i = 0; i < generate.stop_tokens_size(); ++i) {
-    rules.Require(generate.stop_tokens(i) >= 0 && generate.stop_tokens(i) < std::max(1, vocabulary),
+    if (vocabulary == 0) break;  // There is no model.
+    rules.Require(generate.stop_tokens(i) >= 0 && generate.stop_tokens(i) < vocabulary,
                   absl::StrCat("inference.generate.stop_tokens[", i, "]"),
                   absl::StrCat("must be a token below the model's vocabulary of ", vocabulary),
                   generate.stop_tokens(i));
@@ -118,6 +120,7 @@ void CheckCapture(const v1::JobSpec& spec, Rules& rules) {
                 "must name at least one block (0: the embeddings)", "");
   const int32_t layers = LayersOf(spec.model());
   std::set<int32_t> seen;
+  if (layers == 0) return;  // There is no model.
   for (int i = 0; i < capture.layers_size(); ++i) {
     rules.Require(IsWithin(capture.layers(i), 0, layers) && seen.insert(capture.layers(i)).second,
                   absl::StrCat("inference.capture.layers[", i, "]"),
@@ -161,7 +164,9 @@ void CheckInference(const v1::JobSpec& spec, const InferenceFacts& facts, const 
   CheckName(spec, rules);
   CheckLeftOut(spec, rules);
   CheckUnsupported(spec, rules);
-  CheckModel(spec.model(), rules);
+  // A job without weights has no model either: the facts say so.
+  const bool is_unknown = FamilyOf(spec.model()).empty();
+  if (!is_unknown || spec.inference().checkpoint_of_job().empty()) CheckModel(spec.model(), rules);
   CheckWeights(spec, rules);
   CheckWorkers(spec.workers(), host, rules);
   const v1::InferenceSpec& inference = spec.inference();

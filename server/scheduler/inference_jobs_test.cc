@@ -65,6 +65,31 @@ TEST_F(InferenceJobsTest, RunToTheirEndWithoutACharge) {
   ExpectNoTraceInTheLedger();
 }
 
+TEST_F(InferenceJobsTest, WriteNoOutputOfAnotherThatLives) {
+  v1::JobPlan plan = MakeInferencePlan();
+  plan.mutable_spec()->mutable_inference()->set_output("/out");
+  ASSERT_OK_AND_ASSIGN(const AdmitResult first, Admit(plan, "once"));
+  EXPECT_THAT(Admit(plan), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                    HasSubstr(first.job.id() + " is to write /out")));
+  ASSERT_OK_AND_ASSIGN(const AdmitResult again, Admit(plan, "once"));
+  EXPECT_TRUE(again.existing);
+  v1::JobPlan other = plan;
+  other.mutable_spec()->mutable_inference()->set_output("/other");
+  EXPECT_OK(Admit(other));
+  const std::vector<FakeRank> ranks = {Attach(first.job.id(), 0), Attach(first.job.id(), 1)};
+  FinishAll(first.job.id(), ranks, 12);
+  EXPECT_OK(Admit(plan)) << "the first has ended";
+}
+
+TEST_F(InferenceJobsTest, ThatExistAreRepeatedButNoNewOneIsAdmitted) {
+  const v1::JobPlan plan = MakeInferencePlan();
+  const absl::Status exists = absl::InvalidArgumentError("the output exists");
+  ASSERT_OK(Admit(plan, "once"));
+  ASSERT_OK_AND_ASSIGN(const AdmitResult again, Admit(plan, "once", exists));
+  EXPECT_TRUE(again.existing);
+  EXPECT_THAT(Admit(plan, "twice", exists), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST_F(InferenceJobsTest, AreGrantedNoStepAndMayReportNone) {
   const std::string job = Start();
   const std::vector<FakeRank> ranks = {Attach(job, 0), Attach(job, 1)};

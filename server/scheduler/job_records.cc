@@ -76,6 +76,19 @@ void JobRecords::Admit(AdmitRequest request, absl::Time now,
       });
 }
 
+absl::Status JobRecords::CheckOutput(database::Transaction& transaction, const v1::JobPlan& plan) {
+  const std::string& output = plan.spec().inference().output();
+  if (output.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<v1::Job> live, store_.ListLiveJobs(transaction));
+  for (const v1::Job& job : live) {
+    if (job.plan().spec().inference().output() != output) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("inference.output must not be that of a job that has not ended, but ",
+                     job.id(), " is to write ", output));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status JobRecords::WriteAdmission(database::Transaction& transaction,
                                         const AdmitRequest& request, absl::Time now,
                                         AdmitResult& result, absl::Status& refusal) {
@@ -92,6 +105,8 @@ absl::Status JobRecords::WriteAdmission(database::Transaction& transaction,
       return absl::OkStatus();
     }
   }
+  RETURN_IF_ERROR(request.unless_known);
+  RETURN_IF_ERROR(CheckOutput(transaction, request.plan));
   ASSIGN_OR_RETURN(std::string id, store_.AllocateJobId(transaction));
   if (HasAccount(request.plan)) {
     ASSIGN_OR_RETURN(const ledger::ReservationRequest reservation, ReservationOf(request, id));

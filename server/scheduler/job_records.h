@@ -72,6 +72,8 @@ class JobRecords {
                           const v1::JobEvent& event);
   absl::Status WriteCheckpoint(database::Transaction& transaction, const v1::Job& job,
                                const v1::JobEvent& event);
+  // FAILED_PRECONDITION: a live job writes the same output.
+  absl::Status CheckOutput(database::Transaction& transaction, const v1::JobPlan& plan);
   absl::Status WriteAdmission(database::Transaction& transaction, const AdmitRequest& request,
                               absl::Time now, AdmitResult& result, absl::Status& refusal);
   absl::StatusOr<LiveJob> LoadAttempt(database::Transaction& transaction, v1::Job job,

@@ -21,6 +21,7 @@ struct AdmitRequest {
   std::string request_id;  // empty: not idempotent
   bool steward = false;    // a not-private job on budgeted data is recorded as the steward's; the
                            // caller checked the role
+  absl::Status unless_known;  // not OK: the answer to a request_id that names no job yet
 };
 
 struct AdmitResult {
@@ -43,7 +44,8 @@ class Scheduler {
 
   // Stores the job as QUEUED and reserves its budget, in one transaction.
   // RESOURCE_EXHAUSTED: budget, with numbers (the refusal is recorded). ALREADY_EXISTS: request_id
-  // names a job of another spec. NOT_FOUND: dataset. UNAVAILABLE: draining.
+  // names a job of another spec. NOT_FOUND: dataset. FAILED_PRECONDITION: a job that has not ended
+  // writes the same inference output. UNAVAILABLE: draining.
   virtual void Admit(AdmitRequest request,
                      std::function<void(absl::StatusOr<AdmitResult>)> done) = 0;
 

@@ -149,9 +149,12 @@ class SchedulerFixture : public ::testing::Test {
     return plan;
   }
 
-  absl::StatusOr<AdmitResult> Admit(v1::JobPlan plan, std::string request_id = "") {
+  absl::StatusOr<AdmitResult> Admit(v1::JobPlan plan, std::string request_id = "",
+                                    absl::Status unless_known = absl::OkStatus()) {
     Answer<absl::StatusOr<AdmitResult>> answer;
-    scheduler_->Admit({std::move(plan), std::move(request_id)},
+    scheduler_->Admit({.plan = std::move(plan),
+                       .request_id = std::move(request_id),
+                       .unless_known = std::move(unless_known)},
                       [&](auto given) { answer.Set(std::move(given)); });
     Pump();
     absl::StatusOr<AdmitResult> result = answer.Await();
