@@ -35,6 +35,7 @@ absl::StatusOr<infer::Outcome> RunInferenceJob(const InferenceJob& job,
                                                control::ControlClient& client) {
   infer::Options options;
   options.may_replace_output = job.attempt > 1;
+  options.job = job.id;
   options.should_stop = [&gate] { return gate.stop_mode().has_value(); };
   int64_t told_tenths = 0;
   if (job.rank == 0) {

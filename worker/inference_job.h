@@ -3,6 +3,7 @@
 #define SOTTO_WORKER_INFERENCE_JOB_H_
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "proto/sotto/v1/plan.pb.h"
@@ -15,6 +16,7 @@ namespace sotto {
 
 struct InferenceJob {
   const v1::JobPlan& plan;
+  std::string id;
   int64_t attempt = 0;
   int rank = 0;
 };

@@ -183,11 +183,12 @@ class Worker {
 
   absl::StatusOr<Ending> Infer() {
     client_->Serve(gate_.get());
-    ASSIGN_OR_RETURN(
-        const infer::Outcome outcome,
-        RunInferenceJob(
-            {.plan = welcome_.plan(), .attempt = options_.attempt, .rank = options_.rank},
-            *communicator_, *gate_, *client_));
+    ASSIGN_OR_RETURN(const infer::Outcome outcome,
+                     RunInferenceJob({.plan = welcome_.plan(),
+                                      .id = options_.job,
+                                      .attempt = options_.attempt,
+                                      .rank = options_.rank},
+                                     *communicator_, *gate_, *client_));
     return EndingOf(outcome);
   }
 

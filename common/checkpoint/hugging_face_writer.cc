@@ -80,7 +80,8 @@ absl::StatusOr<std::unique_ptr<HuggingFaceWriter>> HuggingFaceWriter::Create(
 
 HuggingFaceWriter::HuggingFaceWriter(Options options, std::vector<File> files)
     : options_(std::move(options)),
-      writing_(absl::StrCat(options_.directory, ".writing-", getpid())),
+      writing_(options_.unfinished.empty() ? absl::StrCat(options_.directory, ".writing-", getpid())
+                                           : options_.unfinished),
       files_(std::move(files)) {
   for (const File& file : files_) declared_ += file.elements;
 }

@@ -24,13 +24,15 @@ std::string HuggingFaceName(absl::string_view model_type, absl::string_view para
 
 // Tensors are declared at the start, with their names in the files, and then written in that order,
 // in any number of pieces. Until Finish everything lies in a folder beside the directory, which the
-// destructor removes. Externally synchronised.
+// destructor removes, and Create when it is there already: a killed writer left it. Externally
+// synchronised.
 class HuggingFaceWriter {
  public:
   struct Options {
     std::string directory;       // is created; may be there when empty
     std::string config;          // text of config.json
     int64_t max_file_bytes = 0;  // tensors of one file, unless a single one is larger; 0: one file
+    std::string unfinished;      // the folder until Finish; "": named after this process
     FileOperations* files = &DiskOperations::Get();
   };
 

@@ -23,6 +23,7 @@ using checkpoint::SafetensorsEntry;
 using checkpoint::SafetensorsReader;
 using checkpoint::SafetensorsWriter;
 using checkpoint::TensorShape;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -211,6 +212,73 @@ TEST_F(EditTest, OutputsThatExistAreReplacedOnlyByLaterAttempts) {
   EXPECT_EQ(*ReadFile(spec.output()), "old");
   EXPECT_OK(RunOnRanks(plan, {.may_replace_output = true}));
   EXPECT_THAT(*ReadFile(spec.output()), HasSubstr("\"prompt\":0"));
+}
+
+// Two jobs that were admitted at the same moment: each has unfinished files of its own, and the
+// second output to be whole is refused.
+TEST_F(EditTest, WhatAppearsMeanwhileIsNotReplaced) {
+  struct Case {
+    const char* name;
+    void (*choose)(v1::InferenceSpec&);
+  };
+  const Case cases[] = {
+      {"generate", [](v1::InferenceSpec& s) { s.mutable_generate()->set_max_new_tokens(2); }},
+      {"score", [](v1::InferenceSpec& s) { s.mutable_score(); }},
+      {"capture", [](v1::InferenceSpec& s) { s.mutable_capture()->add_layers(1); }},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    v1::InferenceSpec spec;
+    spec.set_prompt_file(folder_ + "/prompts.jsonl");
+    spec.set_output(folder_ + "/out");
+    c.choose(spec);
+    ASSERT_OK(AtomicWriteFile(spec.prompt_file(),
+                              spec.has_score() ? PromptLine({1}, {2}) : PromptLine({1})));
+    const v1::JobPlan plan = PlanOf(kGoldenModels[1], spec, {});
+    std::vector<std::string> names;
+    const auto appear = [&] {
+      if (names.empty()) {
+        names = Leftovers();
+        EXPECT_OK(AtomicWriteFile(spec.output(), "another's"));
+      }
+      return false;
+    };
+    EXPECT_THAT(RunOnRanks(plan, {.should_stop = appear, .job = "job-7"}),
+                StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("must not exist yet")));
+    EXPECT_THAT(names, ElementsAre("out.job-7.part-0"));
+    EXPECT_EQ(*ReadFile(spec.output()), "another's");
+    EXPECT_THAT(Leftovers(), ElementsAre("out"));
+    std::filesystem::remove(spec.output());
+  }
+}
+
+TEST_F(EditTest, WhatAKilledAttemptLeftIsGoneAfterTheNext) {
+  const std::string matrix = "model.layers.0.self_attn.o_proj.weight";
+  v1::InferenceSpec spec =
+      SpecWith({{matrix + ".left", Values(32, 3)}, {matrix + ".right", Values(32, 7)}});
+  const v1::JobPlan plan = PlanOf(kGoldenModels[1], spec, {v1::FULL_SHARD, 2});
+  ASSERT_OK(RunOnRanks(plan, {.job = "job-7"}));
+  const std::string expected = *ReadFile(spec.output() + "/model.safetensors");
+  const std::string unfinished = spec.output() + ".job-7.unfinished";
+  for (const bool had_appeared : {true, false}) {
+    std::filesystem::create_directory(unfinished);
+    ASSERT_OK(AtomicWriteFile(unfinished + "/model.safetensors", "half"));
+    if (!had_appeared) std::filesystem::remove_all(spec.output());
+    ASSERT_OK(RunOnRanks(plan, {.may_replace_output = true, .job = "job-7"}));
+    EXPECT_EQ(*ReadFile(spec.output() + "/model.safetensors"), expected);
+    EXPECT_THAT(Leftovers(), ElementsAre("out"));
+  }
+}
+
+TEST_F(EditTest, LaterAttemptsReplaceAModelAndNothingElse) {
+  const std::string matrix = "model.layers.0.self_attn.o_proj.weight";
+  v1::InferenceSpec spec =
+      SpecWith({{matrix + ".left", Values(32, 3)}, {matrix + ".right", Values(32, 7)}});
+  std::filesystem::create_directory(spec.output());
+  ASSERT_OK(AtomicWriteFile(spec.output() + "/thesis.txt", "years of work"));
+  EXPECT_THAT(RunOnRanks(PlanOf(kGoldenModels[1], spec, {}), {.may_replace_output = true}),
+              StatusIs(absl::StatusCode::kAlreadyExists));
+  EXPECT_EQ(*ReadFile(spec.output() + "/thesis.txt"), "years of work");
 }
 
 TEST_F(EditTest, StoppedJobsWriteNothing) {

@@ -1,15 +1,12 @@
 #include "worker/infer/capturer.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <memory>
 #include <set>
 #include <variant>
 
 #include "ATen/ops/zeros.h"
 #include "absl/strings/str_cat.h"
-#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/checkpoint/safetensors_reader.h"
 #include "common/checkpoint/safetensors_writer.h"
@@ -64,14 +61,14 @@ std::vector<TensorShape> ShapesOf(const Task& task, const std::vector<int64_t>& 
 }
 
 absl::Status Merge(const Task& task, const std::vector<int64_t>& layers) {
-  const TemporaryFile unfinished(absl::StrCat(task.output, ".unfinished"));
+  const TemporaryFile file(MergedPath(task.unfinished));
   const std::vector<TensorShape> shapes = ShapesOf(task, layers, [](int64_t) { return true; });
   std::vector<std::unique_ptr<SafetensorsReader>> parts;
   for (int rank = 0; rank < task.communicator.world_size(); ++rank) {
-    ASSIGN_OR_RETURN(parts.emplace_back(), SafetensorsReader::Open(PartPath(task.output, rank)));
+    ASSIGN_OR_RETURN(parts.emplace_back(),
+                     SafetensorsReader::Open(PartPath(task.unfinished, rank)));
   }
-  ASSIGN_OR_RETURN(SafetensorsWriter writer,
-                   SafetensorsWriter::Create(unfinished.path(), shapes, {}));
+  ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::Create(file.path(), shapes, {}));
   const TextGroups groups = task.groups();
   std::vector<float> values;
   for (size_t i = 0; i < shapes.size(); ++i) {
@@ -82,10 +79,7 @@ absl::Status Merge(const Task& task, const std::vector<int64_t>& layers) {
     RETURN_IF_ERROR(writer.Append(values));
   }
   RETURN_IF_ERROR(writer.Finish().status());
-  if (std::rename(unfinished.path().c_str(), task.output.c_str()) != 0) {
-    return absl::ErrnoToStatus(errno, task.output);
-  }
-  return SyncFolder(FolderOf(task.output));
+  return GiveName(file.path(), task.output, task.options.may_replace_output);
 }
 
 }  // namespace
@@ -98,7 +92,7 @@ absl::StatusOr<Outcome> RunCapture(const Task& task, const std::vector<int64_t>&
   RETURN_IF_ERROR(CheckLayers(task.model.description(), layers));
   const int rank = task.communicator.rank();
   const TextGroups all_groups = task.groups();
-  const TemporaryFile file(PartPath(task.output, rank));
+  const TemporaryFile file(PartPath(task.unfinished, rank));
   ASSIGN_OR_RETURN(SafetensorsWriter part,
                    SafetensorsWriter::Create(
                        file.path(),

@@ -157,7 +157,7 @@ absl::Status Advance(const Task& task, std::vector<Generation>& generations) {
 }  // namespace
 
 absl::StatusOr<Outcome> RunGenerate(const Task& task, const GenerateOptions& options) {
-  const TemporaryFile file(PartPath(task.output, task.communicator.rank()));
+  const TemporaryFile file(PartPath(task.unfinished, task.communicator.rank()));
   ASSIGN_OR_RETURN(LinePart part, LinePart::Create(file.path()));
   const auto run = [&](const std::vector<TextGroup>& groups) -> absl::StatusOr<bool> {
     std::vector<Generation> generations;
@@ -178,10 +178,7 @@ absl::StatusOr<Outcome> RunGenerate(const Task& task, const GenerateOptions& opt
   };
   ASSIGN_OR_RETURN(const Outcome outcome, RunPasses(task, run));
   if (outcome.was_stopped) return outcome;
-  RETURN_IF_ERROR(FinishTogether(task, [&] {
-    return MergeLines(task.output, task.groups(), static_cast<int64_t>(task.prompts.size()),
-                      task.communicator.world_size());
-  }));
+  RETURN_IF_ERROR(FinishTogether(task, [&] { return MergeLines(task); }));
   return outcome;
 }
 

@@ -34,6 +34,17 @@ namespace {
 
 constexpr int64_t kByteVocabulary = 257;  // 256 bytes and the end of a record
 
+// Removes a folder that holds a model as it is written here and nothing else.
+void RemoveModel(const std::string& directory) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_regular_file(error)) return;
+    if (name != "config.json" && name != "model.safetensors") return;
+  }
+  if (!error) std::filesystem::remove_all(directory, error);
+}
+
 class Inference {
  public:
   Inference(const v1::JobPlan& plan, comm::Communicator& communicator, const Options& options)
@@ -50,6 +61,11 @@ class Inference {
 
  private:
   const v1::InferenceSpec& spec() const { return plan_.spec().inference(); }
+
+  std::string Unfinished() const {
+    return options_.job.empty() ? spec().output()
+                                : absl::StrCat(spec().output(), ".", options_.job);
+  }
 
   absl::Status Load() {
     ASSIGN_OR_RETURN(layout::ModelDescription description,
@@ -94,11 +110,13 @@ class Inference {
     ASSIGN_OR_RETURN(const int64_t matrices,
                      ApplyProjections(edit.projections(), edit.scale() == 0 ? 1 : edit.scale(),
                                       model_->parameters()));
-    if (options_.may_replace_output && communicator_.rank() == 0) {
-      std::error_code ignored;  // SaveModel says what is still there.
-      std::filesystem::remove_all(spec().output(), ignored);
+    if (communicator_.rank() == 0) {
+      if (!options_.may_replace_output) RETURN_IF_ERROR(CheckIsFree(spec().output()));
+      // SaveModel says what is still there.
+      if (options_.may_replace_output) RemoveModel(spec().output());
     }
-    RETURN_IF_ERROR(SaveModel(*model_, communicator_, save, spec().output()));
+    RETURN_IF_ERROR(SaveModel(*model_, communicator_, save, spec().output(),
+                              options_.job.empty() ? "" : MergedPath(Unfinished())));
     if (options_.report_progress != nullptr) options_.report_progress(matrices, matrices);
     return Outcome{.prompts = matrices};
   }
@@ -117,6 +135,7 @@ class Inference {
                     .writes_text = file.has_text,
                     .batch_size = spec().batch_size() > 0 ? spec().batch_size() : 8,
                     .output = spec().output(),
+                    .unfinished = Unfinished(),
                     .options = options_};
     if (spec().has_generate()) return RunGenerate(task, OptionsOf(spec().generate()));
     if (spec().has_score()) return RunScore(task);

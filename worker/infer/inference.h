@@ -14,7 +14,8 @@ namespace sotto::infer {
 // world size. Reads weights shard by shard from inference().checkpoint_path() (one checkpoint's
 // folder) or else from spec().model().hugging_face_directory(), prompts from the prompt file, and
 // writes spec().inference().output(), which appears whole, by rename, or not at all; on every rank
-// an OK without was_stopped means that it is there.
+// an OK without was_stopped means that it is there. What somebody else put there meanwhile is not
+// replaced by a first attempt; a later one replaces a file, or a folder with a model alone.
 //
 // What it writes does not depend on world size, strategy or batch size, bit for bit where ranks
 // have equally many threads; draws are a function of (seed, prompt, position). Sets this process'

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace sotto::infer {
 
@@ -15,6 +16,9 @@ struct Options {
   std::function<void(int64_t done, int64_t total)> report_progress;
   // An attempt after the first: an earlier one may have ended right after its output appeared.
   bool may_replace_output = false;
+  // Files that are not finished are named after it, the same in all attempts: no two jobs share
+  // one, and what a killed attempt left is replaced by the next. "": there is one job alone.
+  std::string job;
 };
 
 struct Outcome {

@@ -2,7 +2,6 @@
 #ifndef SOTTO_WORKER_INFER_LINE_OUTPUT_H_
 #define SOTTO_WORKER_INFER_LINE_OUTPUT_H_
 
-#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -10,12 +9,15 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/base/fd.h"
-#include "worker/infer/text_groups.h"
+#include "worker/infer/task.h"
 
 namespace sotto::infer {
 
-// The name of a rank's part of `output`, beside it.
-std::string PartPath(const std::string& output, int rank);
+// The name of a rank's part, after Task::unfinished.
+std::string PartPath(const std::string& unfinished, int rank);
+
+// The name of what is put together of them.
+std::string MergedPath(const std::string& unfinished);
 
 // Removes the file when it goes, if it is there.
 class TemporaryFile {
@@ -39,8 +41,7 @@ class LinePart {
 
   absl::Status Append(absl::string_view line);
 
-  // Syncs the file and gives it its name, durably.
-  absl::Status FinishAs(const std::string& name);
+  absl::Status Sync();
 
  private:
   LinePart(std::string path, UniqueFd file) : path_(std::move(path)), file_(std::move(file)) {}
@@ -49,10 +50,13 @@ class LinePart {
   UniqueFd file_;
 };
 
-// Puts the parts of all ranks together in the order of the texts; `output` appears by rename, after
-// its bytes are on disk. DATA_LOSS: a part has fewer lines than its rank had texts.
-absl::Status MergeLines(const std::string& output, const TextGroups& groups, int64_t texts,
-                        int world_size);
+// Puts the parts of all ranks together in the order of the texts; the output appears by rename,
+// after its bytes are on disk. DATA_LOSS: a part has fewer lines than its rank had texts. Else
+// errors of GiveName.
+absl::Status MergeLines(const Task& task);
+
+// Renames a synced file, durably. ALREADY_EXISTS: something has that name, and may not be replaced.
+absl::Status GiveName(const std::string& file, const std::string& name, bool may_replace);
 
 // ALREADY_EXISTS: something of this name is there.
 absl::Status CheckIsFree(const std::string& output);

@@ -127,13 +127,14 @@ absl::StatusOr<SavePlan> PlanOfFamily(const v1::ModelSpec& model,
 }
 
 absl::Status SaveModel(ShardedModel& model, comm::Communicator& communicator, const SavePlan& plan,
-                       const std::string& directory) {
+                       const std::string& directory, const std::string& unfinished) {
   fsdp::ShardedParameters& parameters = model.parameters();
   std::unique_ptr<checkpoint::HuggingFaceWriter> writer;
   if (communicator.rank() == 0) {
-    ASSIGN_OR_RETURN(writer, checkpoint::HuggingFaceWriter::Create(
-                                 {.directory = directory, .config = plan.config},
-                                 ShapesOf(plan, model.description())));
+    ASSIGN_OR_RETURN(writer,
+                     checkpoint::HuggingFaceWriter::Create(
+                         {.directory = directory, .config = plan.config, .unfinished = unfinished},
+                         ShapesOf(plan, model.description())));
   }
   int gathered = -1;
   for (const SavePlan::Tensor& tensor : plan.tensors) {

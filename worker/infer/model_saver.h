@@ -42,10 +42,11 @@ absl::StatusOr<SavePlan> PlanOfFamily(const v1::ModelSpec& model,
                                       const layout::ModelDescription& description);
 
 // Gathers one unit after the other and lets rank 0 write it: no rank ever holds the whole model.
-// The directory appears by rename; it may be there when empty. Returns on every rank when it is
-// there. Errors: of checkpoint::HuggingFaceWriter. Collective.
+// The directory appears by rename; it may be there when empty. Until then its files lie in the
+// folder `unfinished` ("": of a name of the process). Returns on every rank when it is there.
+// Errors: of checkpoint::HuggingFaceWriter. Collective.
 absl::Status SaveModel(ShardedModel& model, comm::Communicator& communicator, const SavePlan& plan,
-                       const std::string& directory);
+                       const std::string& directory, const std::string& unfinished = "");
 
 }  // namespace sotto::infer
 

@@ -82,7 +82,7 @@ double LogProbability(absl::Span<const float> logits, int64_t token) {
 }
 
 absl::StatusOr<Outcome> RunScore(const Task& task) {
-  const TemporaryFile file(PartPath(task.output, task.communicator.rank()));
+  const TemporaryFile file(PartPath(task.unfinished, task.communicator.rank()));
   ASSIGN_OR_RETURN(LinePart part, LinePart::Create(file.path()));
   const auto prompts_of = [&](const TextGroup& group) {
     return absl::MakeConstSpan(task.prompts).subspan(group.first, group.size);
@@ -107,10 +107,7 @@ absl::StatusOr<Outcome> RunScore(const Task& task) {
   };
   ASSIGN_OR_RETURN(const Outcome outcome, RunPasses(task, run));
   if (outcome.was_stopped) return outcome;
-  RETURN_IF_ERROR(FinishTogether(task, [&] {
-    return MergeLines(task.output, task.groups(), static_cast<int64_t>(task.prompts.size()),
-                      task.communicator.world_size());
-  }));
+  RETURN_IF_ERROR(FinishTogether(task, [&] { return MergeLines(task); }));
   return outcome;
 }
 

@@ -24,6 +24,7 @@ struct Task {
   bool writes_text = false;  // besides tokens: the model's tokens are bytes
   int64_t batch_size = 8;
   std::string output;
+  std::string unfinished;  // begin of the names of all files but the output, beside it
   const Options& options;
 
   TextGroups groups() const {
