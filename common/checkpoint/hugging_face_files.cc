@@ -2,7 +2,6 @@
 
 #include <cstring>
 #include <filesystem>
-#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -74,8 +73,8 @@ absl::Status HuggingFaceFiles::OpenIndexed(const std::string& directory, const s
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
     return refuse("must be a JSON object with a weight_map");
   }
-  std::map<std::string, std::string> weight_map;  // tensor -> file
-  std::set<std::string> names;
+  std::map<std::string, std::string> weight_map;    // tensor -> file
+  std::map<std::string, std::string> first_tensor;  // file -> tensor
   for (const auto& [tensor, file] : index["weight_map"].items()) {
     if (!file.is_string() || !IsPlainName(file.get<std::string>())) {
       return refuse(absl::StrCat("the file of ", tensor,
@@ -83,10 +82,15 @@ absl::Status HuggingFaceFiles::OpenIndexed(const std::string& directory, const s
                                  file.dump()));
     }
     weight_map[tensor] = file.get<std::string>();
-    names.insert(file.get<std::string>());
+    first_tensor.insert({file.get<std::string>(), tensor});
   }
-  for (const std::string& name : names) {
-    RETURN_IF_ERROR(AddFile(absl::StrCat(directory, "/", name)));
+  for (const auto& [name, tensor] : first_tensor) {
+    const absl::Status added = AddFile(absl::StrCat(directory, "/", name));
+    if (absl::IsNotFound(added)) {
+      return absl::NotFoundError(
+          absl::StrCat(path, ": places tensor ", tensor, " in ", name, ", which is not there"));
+    }
+    RETURN_IF_ERROR(added);
     for (const SafetensorsEntry& entry : files_.back()->header().entries) {
       const auto place = weight_map.find(entry.name);
       if (place != weight_map.end() && place->second == name) continue;

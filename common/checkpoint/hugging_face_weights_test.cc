@@ -19,6 +19,7 @@
 namespace sotto::checkpoint {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -131,7 +132,77 @@ TEST_F(HuggingFaceWeightsTest, IndexThatDoesNotFitItsFilesIsRefused) {
         << c.index;
   }
   WriteIndex(R"({"weight_map": {"wte.weight": "none.safetensors"}})");
-  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kNotFound, HasSubstr("none.safetensors")));
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kNotFound,
+                               HasSubstr("places tensor wte.weight in none.safetensors")));
+}
+
+TEST_F(HuggingFaceWeightsTest, ShardsThatDoNotFitTheirIndexNameTheTensor) {
+  constexpr char kIndex[] = R"({"weight_map":
+      {"wte.weight": "a.safetensors", "h.0.w.weight": "b.safetensors"}})";
+  Tensor renamed = matrix_;
+  renamed.name = "h.0.v.weight";
+  struct Case {
+    const char* name;
+    std::vector<Tensor> first;
+    std::vector<Tensor> second;
+    const char* message;
+  };
+  const Case cases[] = {
+      {"a tensor in two files", {embedding_, matrix_}, {matrix_}, "h.0.w.weight"},
+      {"files that changed places", {matrix_}, {embedding_}, "h.0.w.weight"},
+      {"a file without its tensor", {embedding_}, {}, "h.0.w.weight"},
+      {"a tensor of another name", {embedding_}, {renamed}, "h.0.v.weight"},
+      {"a tensor more", {embedding_, renamed}, {matrix_}, "h.0.v.weight"},
+  };
+  WriteIndex(kIndex);
+  for (const Case& c : cases) {
+    Write("a.safetensors", c.first);
+    Write("b.safetensors", c.second);
+    EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(c.message)))
+        << c.name;
+  }
+  // The last shard is cut off in the midst of its tensor.
+  Write("a.safetensors", {embedding_});
+  Write("b.safetensors", {matrix_});
+  ASSERT_OK(Open());
+  const std::string shard = directory_ + "/b.safetensors";
+  std::filesystem::resize_file(shard, std::filesystem::file_size(shard) - 4);
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(shard)));
+}
+
+TEST_F(HuggingFaceWeightsTest, TensorsOfOverlappingBytesAreNamedWithTheirFile) {
+  const std::string header =
+      R"({"wte.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},)"
+      R"( "h.0.w.weight": {"dtype": "F32", "shape": [3], "data_offsets": [12, 24]}})";
+  const uint64_t length = header.size();
+  const std::string path = directory_ + "/model.safetensors";
+  ASSERT_OK(AtomicWriteFile(path, std::string(reinterpret_cast<const char*>(&length), 8) + header +
+                                      std::string(24, '\0')));
+  EXPECT_THAT(Open(), StatusIs(absl::StatusCode::kInvalidArgument,
+                               AllOf(HasSubstr(path), HasSubstr("tensor h.0.w.weight"))));
+}
+
+// Each tensor has the type that its file says, whatever the others have.
+TEST_F(HuggingFaceWeightsTest, TypesMayDifferFromTensorToTensor) {
+  const double fourths[] = {0.25, -0.5, 1e-300, 3};
+  model_.units[1].parameters.push_back({.name = "h.0.b.bias", .shape = {2}});
+  model_.units[1].parameters.push_back({.name = "h.0.c.bias", .shape = {4}});
+  Write("a.safetensors", {{"wte.weight", "BF16", {2, 2}, Halves({0x3f80, 0, 0, 0xc000})}, matrix_});
+  Write("b.safetensors",
+        {{"h.0.b.bias", "F16", {2}, Halves({0x3c00, 0xc000})},
+         {"h.0.c.bias", "F64", {4}, {reinterpret_cast<const char*>(fourths), sizeof(fourths)}}});
+  WriteIndex(R"({"weight_map": {"wte.weight": "a.safetensors", "h.0.w.weight": "a.safetensors",
+      "h.0.b.bias": "b.safetensors", "h.0.c.bias": "b.safetensors"}})");
+  ASSERT_OK_AND_ASSIGN(const HuggingFaceWeights weights, Match());
+  const auto read = [&](int unit, int parameter, int64_t size) {
+    std::vector<float> values(size);
+    EXPECT_OK(weights.Read(unit, parameter, 0, absl::MakeSpan(values)));
+    return values;
+  };
+  EXPECT_THAT(read(0, 0, 4), ElementsAre(1, 0, 0, -2));
+  EXPECT_THAT(read(1, 0, 3), ElementsAre(5, 6, 7));
+  EXPECT_THAT(read(1, 1, 2), ElementsAre(1, -2));
+  EXPECT_THAT(read(1, 2, 4), ElementsAre(0.25f, -0.5f, 0, 3));
 }
 
 // The element type of each file is its own; bytes are counted as they lie there.
@@ -158,11 +229,17 @@ TEST_F(HuggingFaceWeightsTest, FaultsNameTheTensor) {
   };
   const Tensor prefixed{"model.wte.weight", "F32", {2, 2}, Floats({1, 2, 3, 4})};
   const Case cases[] = {
-      {{embedding_}, "h.0.w.weight"},
-      {{embedding_, {"h.0.w.weight", "F32", {4}, Floats({5, 6, 7, 8})}}, "[3]"},
-      {{embedding_, {"h.0.w.weight", "I32", {3}, Floats({5, 6, 7})}}, "I32"},
-      {{embedding_, prefixed, matrix_}, "model.wte.weight"},
-      {{embedding_, matrix_, {"h.1.w.weight", "F32", {1}, Floats({1})}}, "h.1.w.weight"},
+      {{embedding_}, "tensor h.0.w.weight (or the same behind transformer. or model.) is missing"},
+      {{embedding_, {"h.0.w.weight", "F32", {4}, Floats({5, 6, 7, 8})}},
+       "tensor h.0.w.weight must have the shape [3], but has [4]"},
+      {{embedding_, {"h.0.w.weight", "F32", {3, 1}, Floats({5, 6, 7})}},
+       "tensor h.0.w.weight must have the shape [3], but has [3, 1]"},
+      {{embedding_, {"h.0.w.weight", "I32", {3}, Floats({5, 6, 7})}},
+       "tensor h.0.w.weight must be F32, F16, BF16 or F64, but is I32"},
+      {{embedding_, prefixed, matrix_},
+       "tensors wte.weight and model.wte.weight are the same parameter"},
+      {{embedding_, matrix_, {"h.1.w.weight", "F32", {1}, Floats({1})}},
+       "tensor h.1.w.weight is not one of this model's"},
   };
   for (const Case& c : cases) {
     Write("model.safetensors", c.tensors);
