@@ -27,9 +27,9 @@ struct FileTensor {
 class HuggingFaceFiles {
  public:
   // model.safetensors or, where that is missing, the files that model.safetensors.index.json names.
-  // NOT_FOUND: neither, or a file that the index names. INVALID_ARGUMENT, naming file and tensor: an
-  // index that is malformed, names a file outside of the directory or a tensor that its file lacks;
-  // a file with a tensor that the index does not have; a file that is no safetensors file.
+  // NOT_FOUND: neither, or a file that the index names. INVALID_ARGUMENT, naming file and tensor:
+  // an index that is malformed, names a file outside of the directory or a tensor that its file
+  // lacks; a file with a tensor that the index does not have; a file that is no safetensors file.
   static absl::StatusOr<std::unique_ptr<HuggingFaceFiles>> Open(const std::string& directory);
 
   // Of tensors, until now: what this process took from the mapped files. Headers do not count.
