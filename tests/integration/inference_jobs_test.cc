@@ -1,107 +1,27 @@
 // Jobs that read a model instead of training it, through the coordinator: what they write, what
 // they may not read, and what survives kills.
-#include <algorithm>
 #include <filesystem>
 #include <string>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/integration/testing/event_log.h"
-#include "tests/integration/testing/service_fixture.h"
+#include "tests/integration/testing/inference_fixture.h"
 #include "tests/integration/testing/tiny_job.h"
-#include "tests/integration/testing/tiny_model.h"
 
 namespace sotto::integration {
 namespace {
 
+using ::testing::AnyOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Ne;
 using ::testing::SizeIs;
 
-bool IsNote(const v1::JobEvent& event) { return event.kind_case() == v1::JobEvent::kNote; }
-
-class InferenceJobsTest : public ServiceFixture {
- protected:
-  void SetUp() override {
-    ServiceFixture::SetUp();
-    StartCoordinator();
-    outputs_ = folder_ + "/outputs";
-    std::filesystem::create_directory(outputs_);
-    ASSERT_OK(WriteTinyModel(folder_ + "/model"));
-  }
-
-  // `prompts` prompts, each with a continuation for SCORE.
-  std::string WritePrompts(int prompts, bool continued) {
-    std::string lines;
-    for (int i = 0; i < prompts; ++i) {
-      absl::StrAppend(&lines, "{\"tokens\": [", 97 + i % 26, ", ", 97 + i / 26 % 26, "]");
-      if (continued)
-        absl::StrAppend(&lines, ", \"continuation\": \"", i % 3 == 0 ? "abc" : "z", "\"");
-      absl::StrAppend(&lines, "}\n");
-    }
-    const std::string path =
-        absl::StrCat(folder_, "/prompts-", prompts, continued ? "-continued" : "");
-    EXPECT_OK(AtomicWriteFile(path, lines));
-    return path;
-  }
-
-  v1::JobSpec MakeSpec(const std::string& prompts, const std::string& output, int workers) {
-    v1::JobSpec spec;
-    spec.mutable_model()->set_hugging_face_directory(folder_ + "/model");
-    spec.mutable_workers()->set_count(workers);
-    spec.mutable_inference()->set_prompt_file(prompts);
-    spec.mutable_inference()->set_output(outputs_ + "/" + output);
-    spec.mutable_inference()->set_batch_size(16);
-    return spec;
-  }
-  v1::JobSpec GenerateSpec(int prompts, const std::string& output, int workers) {
-    v1::JobSpec spec = MakeSpec(WritePrompts(prompts, false), output, workers);
-    spec.mutable_inference()->mutable_generate()->set_max_new_tokens(8);
-    return spec;
-  }
-
-  std::string Submit(const v1::JobSpec& spec) {
-    const absl::StatusOr<v1::Job> job = client().Submit(spec);
-    EXPECT_OK(job);
-    return job.ok() ? job->id() : "";
-  }
-  v1::Job Ended(const std::string& job) {
-    const absl::StatusOr<v1::Job> ended = client().GetJob(job);
-    EXPECT_OK(ended);
-    return ended.ok() ? *ended : v1::Job();
-  }
-  static std::vector<std::string> LinesOf(const std::string& text) {
-    return absl::StrSplit(text, '\n', absl::SkipEmpty());
-  }
-  // Of a job that must succeed.
-  std::string OutputOf(const v1::JobSpec& spec) {
-    const std::string job = Submit(spec);
-    EventLog(address(), job).Finish();
-    const v1::Job ended = Ended(job);
-    EXPECT_EQ(ended.state(), v1::SUCCEEDED) << ended.message();
-    EXPECT_EQ(ended.reason(), v1::INFERENCE_DONE);
-    EXPECT_EQ(ended.completed_steps(), ended.plan().inference().prompts());
-    const absl::StatusOr<std::string> output = ReadFile(spec.inference().output());
-    EXPECT_OK(output);
-    return output.value_or("");
-  }
-  std::vector<std::string> FilesInOutputs() const {
-    std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(outputs_)) {
-      names.push_back(entry.path().filename());
-    }
-    std::sort(names.begin(), names.end());
-    return names;
-  }
-
-  std::string outputs_;
-};
+class InferenceJobsTest : public InferenceFixture {};
 
 TEST_F(InferenceJobsTest, WorkersMakeNoDifferenceToWhatIsGenerated) {
   const std::string one = OutputOf(GenerateSpec(11, "one", 1));
@@ -155,13 +75,58 @@ TEST_F(InferenceJobsTest, ARegisteredDatasetIsNoPromptFile) {
   RegisterTinyDataset();
   v1::JobSpec spec = GenerateSpec(5, "generated", 1);
   const std::string copy = folder_ + "/copy";
+  const std::string link = folder_ + "/link";
+  const std::string other_name = folder_ + "/other-name";
   std::filesystem::copy_file(dataset_path_, copy);
-  for (const std::string& path : {dataset_path_, copy}) {
+  std::filesystem::create_symlink(dataset_path_, link);
+  std::filesystem::create_hard_link(dataset_path_, other_name);
+  for (const std::string& path : {dataset_path_, copy, link, other_name}) {
     spec.mutable_inference()->set_prompt_file(path);
     EXPECT_THAT(client().Submit(spec),
-                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("dataset \"tiny\"")));
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("dataset \"tiny\"")))
+        << path;
+  }
+  // Its names stay refused when its content changes.
+  ASSERT_OK(AtomicWriteFile(dataset_path_, "{\"tokens\": [1]}\n"));
+  for (const std::string& path : {dataset_path_, link}) {
+    spec.mutable_inference()->set_prompt_file(path);
+    EXPECT_THAT(client().Submit(spec),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("dataset \"tiny\"")))
+        << path;
   }
   EXPECT_THAT(FilesInOutputs(), IsEmpty());
+}
+
+TEST_F(InferenceJobsTest, OneOutputHasOneJob) {
+  const v1::JobSpec spec = GenerateSpec(1000, "out", 2);
+  const std::string job = Submit(spec);
+  EventLog log(address(), job);
+  ASSERT_TRUE(log.Await(IsNote)) << "it is under way";
+  v1::JobSpec other = GenerateSpec(3, "out", 1);
+  std::filesystem::create_directory_symlink(outputs_, folder_ + "/alias");
+  other.mutable_inference()->set_output(folder_ + "/alias/out");
+  const absl::Status refused = client().Submit(other).status();
+  log.Finish();
+  ASSERT_EQ(Ended(job).reason(), v1::INFERENCE_DONE) << Ended(job).message();
+  EXPECT_THAT(LinesOf(*ReadFile(spec.inference().output())), SizeIs(1000));
+  // It may have ended first.
+  EXPECT_THAT(refused.message(),
+              AnyOf(HasSubstr(job + " is to write"), HasSubstr("inference.output must not exist")));
+  EXPECT_THAT(client().Submit(other), StatusIs(absl::StatusCode::kInvalidArgument,
+                                               HasSubstr("inference.output must not exist")));
+  EXPECT_THAT(FilesInOutputs(), ElementsAre("out"));
+}
+
+TEST_F(InferenceJobsTest, ARepeatedRequestIsTheJobThatWroteTheOutput) {
+  const v1::JobSpec spec = GenerateSpec(3, "out", 1);
+  ASSERT_OK_AND_ASSIGN(const v1::Job first, client().Submit(spec, "once"));
+  EventLog(address(), first.id()).Finish();
+  ASSERT_OK_AND_ASSIGN(const v1::Job again, client().Submit(spec, "once"));
+  EXPECT_EQ(again.id(), first.id());
+  EXPECT_EQ(again.reason(), v1::INFERENCE_DONE);
+  EXPECT_THAT(
+      client().Submit(spec, "twice"),
+      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("inference.output must not exist")));
 }
 
 TEST_F(InferenceJobsTest, PromptsThatChangedSinceSubmissionEndTheJob) {
@@ -211,6 +176,25 @@ TEST_F(InferenceJobsTest, ALostRankLeavesNoHalfOfAnOutput) {
   EXPECT_EQ(Ended(job).reason(), v1::INFERENCE_DONE) << Ended(job).message();
   EXPECT_THAT(ReadFile(spec.inference().output()), IsOkAndHolds(expected));
   EXPECT_THAT(FilesInOutputs(), SizeIs(2)) << "what the lost attempt left is gone";
+}
+
+TEST_F(InferenceJobsTest, NorDoesALostGang) {
+  const auto capture = [&](const std::string& output) {
+    v1::JobSpec spec = MakeSpec(WritePrompts(1000, false), output, 2);
+    for (const int layer : {0, 1, 2})
+      spec.mutable_inference()->mutable_capture()->add_layers(layer);
+    return spec;
+  };
+  const std::string expected = OutputOf(capture("undisturbed"));
+  const v1::JobSpec spec = capture("killed");
+  const std::string job = Submit(spec);
+  EventLog log(address(), job);
+  ASSERT_TRUE(log.Await(IsNote)) << "it is under way";
+  KillAllWorkers(job, 2);
+  log.Finish();
+  EXPECT_EQ(Ended(job).reason(), v1::INFERENCE_DONE) << Ended(job).message();
+  EXPECT_TRUE(*ReadFile(spec.inference().output()) == expected);
+  EXPECT_THAT(FilesInOutputs(), ElementsAre("killed", "undisturbed"));
 }
 
 TEST_F(InferenceJobsTest, ACancelledJobWritesNothingOrAll) {
