@@ -26,6 +26,7 @@
 #include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/files.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/check/gnuplot.h"
@@ -278,6 +279,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   signal(SIGPIPE, SIG_IGN);
+  sotto::SetMinLogSeverity(sotto::LogSeverity::kWARNING);  // Not a line for each step.
   if (profile_device) {
     sotto::bench::PrintDeviceProfile(threads);
     return 0;

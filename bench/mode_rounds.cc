@@ -8,6 +8,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
@@ -18,7 +19,6 @@ namespace sotto::bench {
 namespace {
 
 constexpr int kLeastRounds = 3;
-constexpr int kRoundsPerSlowStep = 3;
 
 absl::StatusOr<std::string> OneLineOf(const std::vector<std::string>& arguments) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ChildProcess> child,
@@ -40,7 +40,6 @@ std::string DescribeChoice(const v1::JobPlan& plan) {
 // A contender with its process.
 struct Contender {
   Measured measured;
-  bool is_slow = false;
   std::unique_ptr<MeasuredProcess> process;
 };
 
@@ -54,24 +53,23 @@ class Rounds {
     result_.shape = request_.shape;
     result_.rounds_asked = request_.rounds;
     RETURN_IF_ERROR(PrepareRecords());
-    for (const std::string& mode : request_.modes) RETURN_IF_ERROR(StartMode(mode, false));
-    for (const std::string& mode : request_.slow_modes) RETURN_IF_ERROR(StartMode(mode, true));
-    for (size_t i = 0; i < request_.peers.size(); ++i) {
-      RETURN_IF_ERROR(StartPeer(request_.peers[i], /*is_slow=*/i > 0));
-    }
+    for (const std::string& mode : request_.modes) RETURN_IF_ERROR(StartMode(mode));
+    for (const std::string& system : request_.peers) RETURN_IF_ERROR(StartPeer(system));
     return absl::OkStatus();
   }
 
-  absl::Status Run(Clock& clock) {
+  absl::Status Run(Clock& clock, std::ostream& progress) {
+    const absl::Time begin = clock.Now();
     for (int round = 0; round < request_.rounds; ++round) {
       if (round >= kLeastRounds && clock.Now() > request_.deadline) break;
-      for (Contender* next : OrderOf(round)) {
+      for (Contender* next : NextOrder()) {
         Contender& contender = *next;
         ASSIGN_OR_RETURN(const StepTimes times, contender.process->Step());
         contender.measured.steps.push_back(times);
         contender.measured.rounds.push_back(round);
       }
       result_.rounds = round + 1;
+      if (round == 0) Announce(clock.Now() - begin, progress);
     }
     return absl::OkStatus();
   }
@@ -88,14 +86,20 @@ class Rounds {
  private:
   // Another order in every round: whoever follows a system whose threads still spin, or finds the
   // caches full of another's data, is not always the same one.
-  std::vector<Contender*> OrderOf(int round) {
+  std::vector<Contender*> NextOrder() {
     std::vector<Contender*> order;
-    for (Contender& contender : contenders_) {
-      if (contender.is_slow && round % kRoundsPerSlowStep != 0) continue;
-      order.push_back(&contender);
-    }
+    for (Contender& contender : contenders_) order.push_back(&contender);
     std::shuffle(order.begin(), order.end(), generator_);
     return order;
+  }
+
+  void Announce(absl::Duration round, std::ostream& progress) const {
+    progress << absl::StreamFormat(
+                    "%s, T=%d: a round of %d systems takes %.1f s, %d rounds %.1f minutes",
+                    request_.shape.model, request_.shape.tokens, contenders_.size(),
+                    absl::ToDoubleSeconds(round), request_.rounds,
+                    absl::ToDoubleMinutes(request_.rounds * round))
+             << std::endl;
   }
 
   absl::StatusOr<std::string> WritePlan(const v1::JobPlan& plan, const std::string& mode) {
@@ -119,11 +123,11 @@ class Rounds {
     return absl::OkStatus();
   }
 
-  absl::Status StartMode(const std::string& mode, bool is_slow) {
+  absl::Status StartMode(const std::string& mode) {
     ASSIGN_OR_RETURN(const v1::JobPlan plan,
                      MakeModePlan(request_.shape, mode, records_, profile_));
     ASSIGN_OR_RETURN(const std::string path, WritePlan(plan, mode));
-    Contender contender{.is_slow = is_slow};
+    Contender contender;
     contender.measured.name = mode;
     contender.measured.planned_bytes = PlannedBytes(plan);
     contender.measured.planned_tensor_bytes = PlannedTensorBytes(plan);
@@ -134,7 +138,7 @@ class Rounds {
     return absl::OkStatus();
   }
 
-  absl::Status StartPeer(const std::string& system, bool is_slow) {
+  absl::Status StartPeer(const std::string& system) {
     const ModeShape& shape = request_.shape;
     std::vector<std::string> arguments = {peers_.script, "--system", system, "--clip_norm",
                                           absl::StrCat(records_.clip_norm)};
@@ -147,7 +151,7 @@ class Rounds {
       arguments.push_back(name);
       arguments.push_back(absl::StrCat(value));
     }
-    Contender contender{.is_slow = is_slow};
+    Contender contender;
     contender.measured.name = system;
     contender.measured.is_peer = true;
     ASSIGN_OR_RETURN(contender.process, MeasuredProcess::Start(peers_.python, arguments));
@@ -178,10 +182,11 @@ absl::StatusOr<layout::DeviceProfile> MeasureProfile(int threads) {
 
 absl::StatusOr<MeasuredShape> MeasureRounds(const RoundsRequest& request,
                                             const layout::DeviceProfile& profile,
-                                            const PeerPrograms& peers, Clock& clock) {
+                                            const PeerPrograms& peers, Clock& clock,
+                                            std::ostream& progress) {
   Rounds rounds(request, profile, peers);
   RETURN_IF_ERROR(rounds.Start());
-  RETURN_IF_ERROR(rounds.Run(clock));
+  RETURN_IF_ERROR(rounds.Run(clock, progress));
   return rounds.Take();
 }
 

@@ -3,6 +3,7 @@
 #define SOTTO_BENCH_MODE_ROUNDS_H_
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -17,10 +18,8 @@ namespace sotto::bench {
 
 struct RoundsRequest {
   ModeShape shape;
-  std::vector<std::string> modes;       // in every round; names of the mode table, or auto
-  std::vector<std::string> slow_modes;  // in every third round
-  // Systems of bench/peers/train_peer.py: the first in every round, the others in every third.
-  std::vector<std::string> peers;
+  std::vector<std::string> modes;  // names of the mode table, or auto
+  std::vector<std::string> peers;  // systems of bench/peers/train_peer.py
   int rounds = 5;
   absl::Time deadline = absl::InfiniteFuture();  // of the last round's beginning
   std::string folder;                            // for records and plans
@@ -57,11 +56,13 @@ struct PeerPrograms {
 // Rates of this machine, from a process of their own.
 absl::StatusOr<layout::DeviceProfile> MeasureProfile(int threads);
 
-// The first step of each process only warms up and is not counted. At least three rounds are run
-// whatever the deadline.
+// Every contender runs one step in every round. The first step of each process only warms up and is
+// not counted. At least three rounds are run whatever the deadline. `progress` is told how long a
+// round takes.
 absl::StatusOr<MeasuredShape> MeasureRounds(const RoundsRequest& request,
                                             const layout::DeviceProfile& profile,
-                                            const PeerPrograms& peers, Clock& clock);
+                                            const PeerPrograms& peers, Clock& clock,
+                                            std::ostream& progress);
 
 }  // namespace sotto::bench
 

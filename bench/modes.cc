@@ -12,17 +12,17 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "bench/mode_plan.h"
+#include "absl/strings/str_format.h"
+#include "bench/mode_file.h"
 #include "bench/mode_report.h"
 #include "bench/mode_rounds.h"
+#include "bench/mode_study.h"
 #include "bench/mode_trainer.h"
 #include "common/base/clock.h"
 #include "common/base/files.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
-#include "common/layout/gradient_mode.h"
 #include "common/spec/device_profile_message.h"
 #include "google/protobuf/util/json_util.h"
 #include "nlohmann/json.hpp"
@@ -31,7 +31,7 @@ namespace sotto::bench {
 namespace {
 
 struct Settings {
-  std::string json, plot;
+  std::string json, plot, markdown;
   int repeats = 5;
   int64_t micro_batches = 2;
   int threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -43,72 +43,19 @@ struct Settings {
   PeerPrograms peers;
 };
 
-absl::StatusOr<ModeShape> ParseShape(const std::string& model, const std::string& text,
-                                     const Settings& settings) {
-  ASSIGN_OR_RETURN(ModeShape shape, ShapeOfModel(model));
-  shape.micro_batches = settings.micro_batches;
-  shape.threads = settings.threads;
-  const std::vector<std::string> parts = absl::StrSplit(text, 'x');
-  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &shape.tokens) ||
-      !absl::SimpleAtoi(parts[1], &shape.examples) || shape.tokens < 2 || shape.examples < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a shape is TOKENSxEXAMPLES, such as 128x16, but is ", text));
-  }
-  return shape;
-}
-
-// A request, and its share of the time that all requests may take.
-struct StudyPart {
-  RoundsRequest request;
-  double weight = 1;
-};
-
-std::vector<std::string> OtherModes(const std::vector<std::string>& modes) {
-  std::vector<std::string> others;
-  for (const layout::NamedMode& entry : layout::kGradientModes) {
-    const std::string name(entry.name);
-    if (std::find(modes.begin(), modes.end(), name) == modes.end()) others.push_back(name);
-  }
-  return others;
-}
-
-// The best modes and auto at five lengths and for a larger model; at two lengths every mode, and
-// the peers. 2048 tokens a micro-batch.
 absl::StatusOr<std::vector<StudyPart>> PartsOf(const Settings& settings) {
-  struct Line {
-    const char* model;
-    const char* shape;
-    bool everything;
-    double weight;  // measured seconds of a round, roughly
-  };
-  constexpr Line kStudy[] = {{"gpt2-10m", "128x16", true, 10}, {"gpt2-10m", "512x4", true, 13},
-                             {"gpt2-10m", "64x32", false, 4},  {"gpt2-10m", "256x8", false, 4},
-                             {"gpt2-10m", "1024x2", false, 5}, {"gpt2-50m", "128x16", false, 16},
-                             {"gpt2-50m", "512x4", false, 16}};
-  std::vector<StudyPart> parts;
-  const bool has_peers = !settings.peers.python.empty();
-  if (settings.study) {
-    for (const Line& line : kStudy) {
-      StudyPart& part = parts.emplace_back();
-      part.weight = line.weight;
-      ASSIGN_OR_RETURN(part.request.shape, ParseShape(line.model, line.shape, settings));
-      part.request.modes = {"no_dp", "per_example", "auto"};
-      if (!line.everything) continue;
-      part.request.slow_modes = OtherModes(part.request.modes);
-      for (const char* mode : {"ghost", "flash", "per_example"}) {
-        part.request.slow_modes.push_back(absl::StrCat(mode, kDeferredSuffix));
-      }
-      if (has_peers) part.request.peers = {"pytorch", "opacus_hooks", "opacus_ghost"};
-    }
-  } else {
-    for (const std::string& text : settings.shapes) {
-      StudyPart& part = parts.emplace_back();
-      ASSIGN_OR_RETURN(part.request.shape, ParseShape(settings.model, text, settings));
-      part.request.modes = settings.modes;
-      if (has_peers) part.request.peers = {"pytorch", "opacus_hooks", "opacus_ghost"};
-    }
+  const StudyOptions options = {.rounds = settings.repeats,
+                                .micro_batches = settings.micro_batches,
+                                .threads = settings.threads,
+                                .has_peers = !settings.peers.python.empty()};
+  if (!settings.study) {
+    return Comparison(settings.model, settings.shapes, settings.modes, options);
   }
-  for (StudyPart& part : parts) part.request.rounds = settings.repeats;
+  ASSIGN_OR_RETURN(std::vector<StudyPart> parts, Study(options));
+  std::cerr << absl::StreamFormat(
+                   "%d rounds took about %.0f minutes on the machine of docs/performance.md",
+                   settings.repeats, EstimatedMinutes(parts))
+            << std::endl;
   return parts;
 }
 
@@ -149,7 +96,7 @@ absl::Status MeasureParts(const Settings& settings, std::vector<StudyPart> parts
     part.request.folder = folder;
     weight_left -= part.weight;
     ASSIGN_OR_RETURN(MeasuredShape shape,
-                     MeasureRounds(part.request, profile, settings.peers, clock));
+                     MeasureRounds(part.request, profile, settings.peers, clock, std::cerr));
     std::cout << TextOf(shape) << std::endl;
     measured.push_back(std::move(shape));
     RETURN_IF_ERROR(WriteResults(settings, profile, measured));
@@ -166,6 +113,16 @@ absl::Status MeasureAll(const Settings& settings) {
   return status;
 }
 
+// The tables of what an earlier run wrote, and its plot again.
+absl::Status PrintMarkdown(const Settings& settings) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(settings.markdown));
+  ASSIGN_OR_RETURN(const std::vector<MeasuredShape> measured,
+                   MeasuredFromJson(nlohmann::json::parse(text, /*cb=*/nullptr,
+                                                          /*allow_exceptions=*/false)));
+  std::cout << MarkdownOf(measured) << std::flush;
+  return settings.plot.empty() ? absl::OkStatus() : WritePlot(measured, settings.plot);
+}
+
 }  // namespace
 }  // namespace sotto::bench
 
@@ -177,7 +134,9 @@ int main(int argc, char** argv) {
       "Measures gradient modes: tokens per second and peak memory of training steps, sampling, "
       "noise and optimizer included, with half of the examples clipped. Ratios are medians over "
       "the rounds of no_dp's step over the mode's; on a busy machine trust those of CPU time, with "
-      "--threads 1.\nExample: ./dev bench modes --json modes.json --plot modes.png");
+      "--threads 1.\nExamples:\n  ./dev bench modes --json modes.json --plot modes.png\n"
+      "  ./dev bench modes --study --peers --repeats 15 --minutes 40 --json study.json\n"
+      "  ./dev bench modes --markdown study.json");
   app.add_option("--json", settings.json, "file for all figures");
   app.add_option("--plot", settings.plot, "PNG file for the ratios");
   app.add_option("--repeats", settings.repeats, "rounds: measured steps of each mode")
@@ -189,12 +148,13 @@ int main(int argc, char** argv) {
   app.add_option("--modes", settings.modes)->delimiter(',');
   app.add_option("--shapes", settings.shapes, "TOKENSxEXAMPLES of a micro-batch")->delimiter(',');
   app.add_flag("--study", settings.study,
-               "five lengths, two models, every mode at two lengths; slow modes and Opacus run in "
-               "every third round");
+               "five lengths, two models; every mode, deferred norms and the peers at two lengths");
   app.add_option("--minutes", settings.minutes,
                  "begin no round after so long but three of each shape; the report says how many "
                  "ran")
       ->check(CLI::PositiveNumber);
+  app.add_option("--markdown", settings.markdown,
+                 "measure nothing: print the tables of an earlier --json file (and --plot them)");
   app.add_option("--peers_python", settings.peers.python)->group("");
   app.add_option("--peers_script", settings.peers.script)->group("");
   app.add_option("--train", train)->group("");
@@ -203,14 +163,16 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   signal(SIGPIPE, SIG_IGN);
+  sotto::SetMinLogSeverity(sotto::LogSeverity::kWARNING);  // Not a line for each step.
   if (profile_device) {
     sotto::bench::PrintDeviceProfile(settings.threads);
     return 0;
   }
   const absl::Status status = !train.empty()
                                   ? sotto::bench::TrainOnDemand(train, /*rank=*/0, /*memfd=*/-1)
-                              : !norms_of.empty() ? sotto::bench::PrintMedianNorm(norms_of)
-                                                  : sotto::bench::MeasureAll(settings);
+                              : !norms_of.empty()          ? sotto::bench::PrintMedianNorm(norms_of)
+                              : !settings.markdown.empty() ? sotto::bench::PrintMarkdown(settings)
+                                                           : sotto::bench::MeasureAll(settings);
   if (status.ok()) return 0;
   std::cerr << status.ToString() << std::endl;
   return 1;
