@@ -6,20 +6,30 @@
 #include <vector>
 
 #include "ATen/Parallel.h"
+#include "ATen/ops/_log_softmax.h"
 #include "ATen/ops/addmv.h"
 #include "ATen/ops/bmm.h"
+#include "ATen/ops/gather.h"
 #include "ATen/ops/linalg_vector_norm.h"
 #include "ATen/ops/normal.h"
+#include "ATen/ops/ones.h"
 #include "ATen/ops/rand.h"
+#include "ATen/ops/randint.h"
+#include "ATen/ops/scatter_add.h"
 #include "ATen/ops/sqrt.h"
 #include "ATen/ops/zeros.h"
+#include "ATen/ops/zeros_like.h"
 #include "CLI/CLI.hpp"
 #include "absl/functional/function_ref.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "common/base/clock.h"
 #include "kernels/adamw.h"
 #include "kernels/chacha_normals.h"
 #include "kernels/fold.h"
+#include "kernels/layer_norm_gradient.h"
+#include "kernels/sum_of_squares.h"
+#include "worker/nn/cross_entropy.h"
 #include "worker/nn/outer_product.h"
 #include "worker/nn/outer_product_norm.h"
 
@@ -28,6 +38,7 @@ namespace {
 
 constexpr int64_t kExamples = 16;
 constexpr int64_t kGrain = int64_t{1} << 14;
+constexpr int64_t kSquareBlock = kernels::kSquareBlock;
 
 struct Shape {
   int64_t tokens, inputs, outputs;
@@ -39,21 +50,28 @@ double Seconds(absl::FunctionRef<void()> run) {
   return absl::ToDoubleSeconds(RealClock::Get().Now() - begin);
 }
 
+// Which comparisons run: those whose names contain it.
+std::string only;
+
 // Medians over the rounds, after one that is not counted.
 void Compare(const std::string& what, int rounds, absl::FunctionRef<void()> own,
              absl::FunctionRef<void()> library) {
+  if (!absl::StrContains(what, only)) return;
   own();
   library();
-  std::vector<double> own_seconds, ratios;
+  std::vector<double> own_seconds, library_seconds, ratios;
   for (int i = 0; i < rounds; ++i) {
     own_seconds.push_back(Seconds(own));
-    ratios.push_back(Seconds(library) / own_seconds.back());
+    library_seconds.push_back(Seconds(library));
+    ratios.push_back(library_seconds.back() / own_seconds.back());
   }
   std::sort(own_seconds.begin(), own_seconds.end());
+  std::sort(library_seconds.begin(), library_seconds.end());
   std::sort(ratios.begin(), ratios.end());
-  std::cout << absl::StreamFormat("%-44s %9.3f ms  library/own %.2f (%.2f to %.2f)", what,
-                                  1e3 * own_seconds[rounds / 2], ratios[rounds / 2], ratios.front(),
-                                  ratios.back())
+  std::cout << absl::StreamFormat(
+                   "%-46s %9.3f ms  library/own %.2f (quartiles %.2f to %.2f), of the fastest %.2f",
+                   what, 1e3 * own_seconds[rounds / 2], ratios[rounds / 2], ratios[rounds / 4],
+                   ratios[3 * rounds / 4], library_seconds.front() / own_seconds.front())
             << std::endl;
 }
 
@@ -91,6 +109,83 @@ void CompareHolding(const Shape& s, int rounds) {
       [&] { at::addmv_out(sum, sum, slab.t(), factors); });
 }
 
+// Both in place of logits, which are as many as a micro-batch of 2048 tokens has; the first writes
+// over its own result, which costs it as much as logits do.
+void CompareCrossEntropy(int rounds) {
+  constexpr int64_t kTokens = 128;
+  constexpr int64_t kVocabulary = 8192;
+  const at::Tensor logits = at::rand({kExamples, kTokens, kVocabulary});
+  const at::Tensor tokens = at::randint(kVocabulary, {kExamples, kTokens}, at::kLong);
+  const at::Tensor weights = at::ones({kExamples, kTokens}).div_(kTokens - 1);
+  const at::Tensor losses = at::zeros({kExamples});
+  const at::Tensor targets = tokens.narrow(1, 1, kTokens - 1).unsqueeze(2);
+  const at::Tensor ones = at::ones({kExamples, kTokens - 1, 1}).neg_();
+  Compare(
+      "cross-entropy with gradient, 2048 x 8192", rounds,
+      [&] { nn::CrossEntropyWithGradient(logits, tokens, weights, losses); },
+      [&] {
+        at::Tensor log_p = at::_log_softmax(logits, 2, /*half_to_float=*/false);
+        at::gather(log_p.narrow(1, 0, kTokens - 1), 2, targets).neg_().sum({1, 2});
+        log_p.exp_().narrow(1, 0, kTokens - 1).scatter_add_(2, targets, ones);
+        log_p.narrow(1, 0, kTokens - 1).mul_(1.0 / (kTokens - 1));
+        log_p.select(1, kTokens - 1).zero_();
+      });
+}
+
+// Gain and bias of each example.
+void CompareLayerNorm(int64_t tokens, int rounds) {
+  constexpr int64_t kWidth = 256;
+  const at::Tensor input = at::rand({kExamples, tokens, kWidth});
+  const at::Tensor grads = at::rand({kExamples, tokens, kWidth});
+  const at::Tensor mean = at::rand({kExamples, tokens, 1});
+  const at::Tensor reciprocal_std = at::rand({kExamples, tokens, 1});
+  at::Tensor gain = at::zeros({kExamples, kWidth});
+  at::Tensor bias = at::zeros({kExamples, kWidth});
+  const auto row = [](const at::Tensor& tensor, int64_t example, int64_t size) {
+    return absl::MakeSpan(tensor.data_ptr<float>() + example * size, static_cast<size_t>(size));
+  };
+  Compare(
+      absl::StrFormat("LayerNorm's gradients of examples, T=%d, 256", tokens), rounds,
+      [&] {
+        at::parallel_for(0, kExamples, 1, [&](int64_t begin, int64_t end) {
+          for (int64_t b = begin; b < end; ++b) {
+            kernels::LayerNormGradient(row(input, b, tokens * kWidth).data(),
+                                       row(grads, b, tokens * kWidth).data(), row(mean, b, tokens),
+                                       row(reciprocal_std, b, tokens), row(gain, b, kWidth),
+                                       row(bias, b, kWidth));
+          }
+        });
+      },
+      [&] {
+        gain = input.sub(mean).mul_(reciprocal_std).mul_(grads).sum({1});
+        bias = grads.sum({1});
+      });
+}
+
+// Of rows that are in cache, as after they were computed, and of a slab in memory. The library's
+// composition keeps the same rule: float32 within 4096 elements, float64 beyond.
+void CompareSquares(int64_t rows, int64_t width, int rounds) {
+  const at::Tensor values = at::rand({rows, width});
+  std::vector<double> sums(static_cast<size_t>(rows));
+  Compare(
+      absl::StrFormat("squared norms of %d rows of %d", rows, width), rounds,
+      [&] {
+        at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            sums[i] = kernels::SumOfSquares(absl::MakeConstSpan(
+                values.const_data_ptr<float>() + i * width, static_cast<size_t>(width)));
+          }
+        });
+      },
+      [&] {
+        at::linalg_vector_norm(values.view({rows, -1, std::min(width, kSquareBlock)}), 2,
+                               at::IntArrayRef{2})
+            .to(at::kDouble)
+            .square_()
+            .sum({1});
+      });
+}
+
 // The library's normals are not keyed, and fp32.
 void CompareNoise(int rounds) {
   constexpr int64_t kElements = int64_t{1} << 22;
@@ -107,35 +202,88 @@ void CompareNoise(int rounds) {
       [&] { values.add_(noise.normal_()); });
 }
 
-void CompareAdamW(int rounds) {
-  constexpr int64_t kElements = int64_t{1} << 22;
-  constexpr kernels::AdamWStep kStep = {.learning_rate = 1e-3,
-                                        .beta1 = 0.9,
-                                        .beta2 = 0.999,
-                                        .epsilon = 1e-8,
-                                        .bias_correction1 = 0.1,
-                                        .bias_correction2 = 0.001};
-  const at::Tensor gradient = at::rand({kElements});
-  at::Tensor weights = at::rand({kElements});
-  at::Tensor m = at::zeros({kElements});
-  at::Tensor v = at::zeros({kElements});
-  const auto range = [](const at::Tensor& tensor, int64_t begin, int64_t end) {
+constexpr kernels::AdamWStep kAdamWStep = {.learning_rate = 1e-3,
+                                           .beta1 = 0.9,
+                                           .beta2 = 0.999,
+                                           .epsilon = 1e-8,
+                                           .bias_correction1 = 0.1,
+                                           .bias_correction2 = 0.001};
+
+// A shard with its gradient and moments.
+struct Shard {
+  explicit Shard(int64_t elements)
+      : gradient(at::rand({elements})),
+        weights(at::rand({elements})),
+        m(at::zeros({elements})),
+        v(at::zeros({elements})) {}
+
+  static absl::Span<float> Range(const at::Tensor& tensor, int64_t begin, int64_t end) {
     return absl::MakeSpan(tensor.data_ptr<float>() + begin, end - begin);
-  };
+  }
+  void AddNoise(int64_t begin, int64_t end) const {
+    kernels::AddNoise(kernels::ChaChaKey(), begin, /*stddev=*/1, Range(gradient, begin, end));
+  }
+  void Update(int64_t begin, int64_t end) const {
+    kernels::UpdateAdamW(kAdamWStep, Range(gradient, begin, end), Range(weights, begin, end),
+                         Range(m, begin, end), Range(v, begin, end));
+  }
+  double NormSq(int64_t begin, int64_t end) const {
+    return kernels::SumOfSquares64(Range(gradient, begin, end));
+  }
+
+  at::Tensor gradient, weights, m, v;
+};
+
+void CompareAdamW(int rounds) {
+  const Shard shard(int64_t{1} << 22);
+  at::Tensor weights = shard.weights.clone();
+  at::Tensor m = at::zeros_like(weights);
+  at::Tensor v = at::zeros_like(weights);
+  const at::Tensor& gradient = shard.gradient;
   Compare(
       "AdamW on 4M elements", rounds,
       [&] {
-        at::parallel_for(0, kElements, kGrain, [&](int64_t begin, int64_t end) {
-          kernels::UpdateAdamW(kStep, range(gradient, begin, end), range(weights, begin, end),
-                               range(m, begin, end), range(v, begin, end));
+        at::parallel_for(0, weights.numel(), kGrain,
+                         [&](int64_t begin, int64_t end) { shard.Update(begin, end); });
+      },
+      [&] {
+        m.mul_(kAdamWStep.beta1).add_(gradient, 1 - kAdamWStep.beta1);
+        v.mul_(kAdamWStep.beta2).addcmul_(gradient, gradient, 1 - kAdamWStep.beta2);
+        const at::Tensor root =
+            at::sqrt(v).div_(std::sqrt(kAdamWStep.bias_correction2)).add_(kAdamWStep.epsilon);
+        weights.addcdiv_(m, root, -kAdamWStep.learning_rate / kAdamWStep.bias_correction1);
+      });
+}
+
+// What a kernel that adds noise, sums squares and updates in one pass could win: the three in
+// pieces of 16 KiB, so that each finds the gradient in the first-level cache, against what a step
+// does, each over the whole shard. Above 1 the pieces are faster.
+void CompareFusion(int rounds) {
+  constexpr int64_t kPiece = 1 << 12;
+  const Shard own(int64_t{1} << 22);
+  const Shard other(own.gradient.numel());
+  const int64_t pieces = own.gradient.numel() / kPiece;
+  std::vector<double> norms(static_cast<size_t>(pieces));
+  const auto for_each_piece = [&](auto body) {
+    at::parallel_for(0, pieces, kGrain / kPiece, [&](int64_t first, int64_t last) {
+      for (int64_t piece = first; piece < last; ++piece) body(piece, piece * kPiece);
+    });
+  };
+  Compare(
+      "noise, norm, AdamW on 4M in pieces (not built)", rounds,
+      [&] {
+        for_each_piece([&](int64_t piece, int64_t begin) {
+          own.AddNoise(begin, begin + kPiece);
+          norms[piece] = own.NormSq(begin, begin + kPiece);
+          own.Update(begin, begin + kPiece);
         });
       },
       [&] {
-        m.mul_(kStep.beta1).add_(gradient, 1 - kStep.beta1);
-        v.mul_(kStep.beta2).addcmul_(gradient, gradient, 1 - kStep.beta2);
-        const at::Tensor root =
-            at::sqrt(v).div_(std::sqrt(kStep.bias_correction2)).add_(kStep.epsilon);
-        weights.addcdiv_(m, root, -kStep.learning_rate / kStep.bias_correction1);
+        for_each_piece([&](int64_t, int64_t begin) { other.AddNoise(begin, begin + kPiece); });
+        for_each_piece([&](int64_t piece, int64_t begin) {
+          norms[piece] = other.NormSq(begin, begin + kPiece);
+        });
+        for_each_piece([&](int64_t, int64_t begin) { other.Update(begin, begin + kPiece); });
       });
 }
 
@@ -150,6 +298,7 @@ int main(int argc, char** argv) {
       "ours is faster.\nExample: ./dev bench kernels --threads 1");
   app.add_option("--threads", threads)->check(CLI::PositiveNumber);
   app.add_option("--rounds", rounds)->check(CLI::PositiveNumber);
+  app.add_option("--only", sotto::bench::only, "comparisons whose names contain this");
   CLI11_PARSE(app, argc, argv);
   at::set_num_threads(threads);
   for (int64_t tokens : {64, 128, 512}) {
@@ -158,7 +307,12 @@ int main(int argc, char** argv) {
       sotto::bench::CompareHolding(shape, rounds);
     }
   }
+  sotto::bench::CompareCrossEntropy(rounds);
+  for (int64_t tokens : {64, 512}) sotto::bench::CompareLayerNorm(tokens, rounds);
+  sotto::bench::CompareSquares(/*rows=*/1024, /*width=*/256, rounds);
+  sotto::bench::CompareSquares(/*rows=*/16, /*width=*/int64_t{1} << 18, rounds);
   sotto::bench::CompareNoise(rounds);
   sotto::bench::CompareAdamW(rounds);
+  sotto::bench::CompareFusion(rounds);
   return 0;
 }
