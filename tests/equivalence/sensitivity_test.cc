@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <ostream>
 #include <random>
@@ -16,6 +17,7 @@
 #include "tests/equivalence/mode_run.h"
 #include "worker/dp/automatic_clipping.h"
 #include "worker/dp/clipping_rule.h"
+#include "worker/dp/flat_clipping.h"
 #include "worker/dp/per_unit_clipping.h"
 
 namespace sotto::equivalence {
@@ -152,29 +154,48 @@ TEST_P(SensitivityTest, OneMoreOfManyEqualExamplesMovesTheSumByAtMostTheClipNorm
   EXPECT_GT(largest, AppliedClipNorm(kExamples));  // Some are rounded up.
 }
 
-// The same for rules that are not flat: 100 removals each.
+struct OtherRule {
+  std::string name;
+  std::shared_ptr<const dp::ClippingRule> rule;
+  double least_share = 0.999;  // of C', that the example that moves the sum most keeps
+  bool is_adaptive = false;    // another C in every step
+};
+
+// The same for rules that are not flat, and for a threshold that moves from step to step: 1,000
+// removals a rule and mode, half with tied weights.
 TEST_P(SensitivityTest, OtherRulesKeepTheirSensitivity) {
   const TestModel model = SmallModel(GetParam().tied);
   constexpr int64_t kExamples = 12;
   const double margin = dp::RoundingMargin(kExamples);
-  for (const auto& rule : {*dp::PerUnitClipping::Create({0.1, 0.2}, margin),
-                           *dp::AutomaticClipping::Create(kClipNorm, /*gamma=*/0.01, margin)}) {
+  for (const OtherRule& other :
+       {OtherRule{"per unit", *dp::PerUnitClipping::Create({0.1, 0.2}, margin)},
+        // gamma takes its share of the norm
+        OtherRule{"automatic", *dp::AutomaticClipping::Create(kClipNorm, /*gamma=*/0.01, margin),
+                  /*least_share=*/0.95},
+        OtherRule{"adaptive", *dp::FlatClipping::Create(kClipNorm, margin), 0.999,
+                  /*is_adaptive=*/true}}) {
     ModeOptions options = OptionsOf(GetParam(), kExamples);
-    options.clipping = rule;
+    options.clipping = other.rule;
     ModeRun run(model, options, /*max_examples=*/5);
-    const double bound = run.EndStep().value();
-    EXPECT_EQ(bound, rule->sensitivity().value());
-    double largest = 0;
-    for (int round = 0; round < 10; ++round) {
+    double bound = run.EndStep().value();
+    EXPECT_EQ(bound, other.rule->sensitivity().value());
+    double largest_share = 0;
+    for (int round = 0; round < 42; ++round) {
+      if (other.is_adaptive) {
+        const double clip_norm = kClipNorm * std::exp(0.1 * (round % 7 - 3));
+        ASSERT_TRUE(run.SetClipNorm(clip_norm).ok());
+        bound = clip_norm;
+      }
       const models::MicroBatch batch = MakeMicroBatch(kExamples, kTokens, kVocabulary, 300 + round);
       const std::vector<at::Tensor> whole = SumOf(run, batch, 5);
-      for (int64_t removed = 0; removed < 10; ++removed) {
+      for (int64_t removed = 0; removed < kExamples; ++removed) {  // 42 * 12 = 504
         const double distance = Distance(whole, SumOf(run, Without(batch, removed), 5));
-        largest = std::max(largest, distance);
-        ASSERT_LE(distance, bound) << "round " << round << ", example " << removed;
+        largest_share = std::max(largest_share, distance / (bound * (1 - margin)));
+        ASSERT_LE(distance, bound) << other.name << ", round " << round << ", example " << removed;
       }
+      EXPECT_EQ(run.EndStep().value(), bound) << other.name << ", round " << round;
     }
-    EXPECT_GE(largest, 0.95 * bound);  // gamma takes its share of the norm
+    EXPECT_GE(largest_share, other.least_share) << other.name;
   }
 }
 
