@@ -12,6 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
+#include "common/checkpoint/hugging_face_files.h"
+#include "common/checkpoint/hugging_face_writer.h"
 #include "common/checkpoint/safetensors_reader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,6 +22,7 @@
 namespace sotto::check {
 namespace {
 
+using checkpoint::HuggingFaceFiles;
 using checkpoint::SafetensorsEntry;
 using checkpoint::SafetensorsReader;
 using ::testing::HasSubstr;
@@ -59,16 +62,38 @@ class LogitsTest : public testing::Test {
   // Names, dtypes, shapes and bytes of both directories' tensors; and their configuration.
   static void ExpectSameModel(const std::string& a, const std::string& b) {
     EXPECT_EQ(*ReadFile(a + "/config.json"), *ReadFile(b + "/config.json"));
-    ASSERT_OK_AND_ASSIGN(const auto first, SafetensorsReader::Open(a + "/model.safetensors"));
-    ASSERT_OK_AND_ASSIGN(const auto second, SafetensorsReader::Open(b + "/model.safetensors"));
-    EXPECT_EQ(first->header().entries.size(), second->header().entries.size());
-    for (const SafetensorsEntry& entry : first->header().entries) {
-      const SafetensorsEntry* found = second->Find(entry.name);
-      ASSERT_NE(found, nullptr) << entry.name;
-      EXPECT_EQ(found->dtype, entry.dtype) << entry.name;
-      EXPECT_EQ(found->shape, entry.shape) << entry.name;
-      EXPECT_EQ(second->Bytes(*found), first->Bytes(entry)) << entry.name;
+    ASSERT_OK_AND_ASSIGN(const auto first, HuggingFaceFiles::Open(a));
+    ASSERT_OK_AND_ASSIGN(const auto second, HuggingFaceFiles::Open(b));
+    EXPECT_EQ(first->tensors().size(), second->tensors().size());
+    for (const auto& [name, tensor] : first->tensors()) {
+      const auto found = second->tensors().find(name);
+      ASSERT_NE(found, second->tensors().end()) << name;
+      EXPECT_EQ(found->second.entry->dtype, tensor.entry->dtype) << name;
+      EXPECT_EQ(found->second.entry->shape, tensor.entry->shape) << name;
+      EXPECT_EQ(found->second.file->Bytes(*found->second.entry), tensor.file->Bytes(*tensor.entry))
+          << name;
     }
+  }
+
+  // The model in files of at most `max_file_bytes`, with an index.
+  static void Divide(const std::string& model, int64_t max_file_bytes, const std::string& out) {
+    ASSERT_OK_AND_ASSIGN(const auto files, HuggingFaceFiles::Open(model));
+    std::vector<checkpoint::TensorShape> shapes;
+    for (const auto& [name, tensor] : files->tensors()) {
+      shapes.push_back({name, tensor.entry->shape, tensor.entry->dtype});
+    }
+    ASSERT_OK_AND_ASSIGN(const auto writer, checkpoint::HuggingFaceWriter::Create(
+                                                {.directory = out,
+                                                 .config = *ReadFile(model + "/config.json"),
+                                                 .max_file_bytes = max_file_bytes},
+                                                shapes));
+    for (const auto& [name, tensor] : files->tensors()) {
+      std::vector<float> values(tensor.entry->num_elements());
+      ASSERT_OK(checkpoint::ReadAsFloats(tensor, 0, absl::MakeSpan(values)));
+      ASSERT_OK(writer->Append(values));
+    }
+    ASSERT_OK(writer->Finish());
+    ASSERT_TRUE(std::filesystem::exists(out + "/model.safetensors.index.json"));
   }
 
   const std::string folder_;
@@ -130,6 +155,48 @@ TEST_F(LogitsTest, RandomModelsOfEveryDtypeAreReadAndWrittenBack) {
                   .status());
     ASSERT_OK(WriteLogits(options));
     ExpectSameModel(options.model, options.save_model);
+  }
+}
+
+TEST_F(LogitsTest, IndexedModelsAreReadAsOneAndWrittenBack) {
+  for (const char* model : kNames) {
+    LogitsOptions options = OptionsFor(model);
+    ASSERT_OK(WriteLogits(options));
+    const std::vector<float> expected = Read<float>(options.out, "F32");
+    options.model = absl::StrCat(folder_, "/", model, "-divided");
+    Divide(OptionsFor(model).model, /*max_file_bytes=*/10000, options.model);
+    for (const int world_size : {1, 2, 4}) {
+      SCOPED_TRACE(absl::StrCat(model, " ", world_size));
+      options.world_size = world_size;
+      options.save_model = absl::StrCat(options.model, "-", world_size);
+      ASSERT_OK(WriteLogits(options));
+      EXPECT_EQ(Read<float>(options.out, "F32"), expected);
+      ExpectSameModel(options.model, options.save_model);
+    }
+  }
+}
+
+TEST_F(LogitsTest, FamiliesWithAHeadOfTheirOwnOrWithoutAreWrittenBack) {
+  constexpr char kSizes[] = "vocabulary_size: 97, width: 32, layers: 2, heads: 4, max_length: 64";
+  const std::string llama =
+      absl::StrCat("llama: {", kSizes, ", key_value_heads: 2, hidden_width: 48");
+  int models = 0;
+  for (const std::string& family :
+       {absl::StrCat("gpt2: {", kSizes), llama, llama + ", query_key_value_bias: true",
+        llama + ", query_key_norm: true"}) {
+    for (const char* head : {"untied_head: false", "untied_head: true"}) {
+      SCOPED_TRACE(absl::StrCat(family, ", ", head));
+      LogitsOptions options = OptionsFor("llama_gqa");
+      options.model = absl::StrCat(folder_, "/", ++models);
+      options.save_model = options.model + "-again";
+      options.world_size = 1 << models % 3;
+      ASSERT_OK(WriteRandomModel({.model = absl::StrCat("{", family, ", ", head, "}}"),
+                                  .out = options.model,
+                                  .seed = 7})
+                    .status());
+      ASSERT_OK(WriteLogits(options));
+      ExpectSameModel(options.model, options.save_model);
+    }
   }
 }
 
