@@ -1,16 +1,20 @@
 #include "worker/checkpoint/checkpointer.h"
 
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "ATen/ops/from_blob.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
 #include "common/base/mutex.h"
 #include "common/base/status_matchers.h"
 #include "common/checkpoint/checkpoint_reader.h"
+#include "common/checkpoint/testing/file_trace.h"
 #include "common/checkpoint/testing/forwarding_files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -277,6 +281,38 @@ TEST_F(CheckpointerTest, PositionsAreThoseOfTheStep) {
   options.manifest.mutable_sampler()->set_kind("shuffled");
   EXPECT_THAT(Checkpointer(options).Restore({}).status(),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("sampler")));
+}
+
+// What the ranks write together is the state, once; none writes a byte of another's.
+TEST_F(CheckpointerTest, EachRankWritesItsOwnShardAlone) {
+  constexpr int kRanks = 3;
+  std::vector<RecordingFiles> files(kRanks);
+  for (int rank = 0; rank < kRanks; ++rank) {
+    Checkpointer::Options options = Options(rank, kRanks);
+    options.files = &files[rank];
+    Checkpointer checkpointer(options);
+    Rank state(rank, kRanks);
+    state.Fill(10);
+    ASSERT_OK(Write(checkpointer, 10, state));
+    std::string written;
+    for (const FileOperation& operation : files[rank].trace()) {
+      if (!absl::StrContains(ToString(operation), "folder")) {
+        ASSERT_THAT(operation.path, HasSubstr(absl::StrCat("/rank-0000", rank, "-of-00003.")))
+            << ToString(operation);
+      }
+      if (operation.kind != FileOperation::Kind::kWrite) continue;
+      if (absl::EndsWith(operation.path, ".safetensors")) written += operation.bytes;
+    }
+    // After the header there are its two shards, and nothing else.
+    std::vector<float> expected = state.master;
+    expected.insert(expected.end(), state.m.begin(), state.m.end());
+    const size_t bytes = expected.size() * sizeof(float);
+    uint64_t header = 0;
+    ASSERT_GT(written.size(), bytes + sizeof(header));
+    std::memcpy(&header, written.data(), sizeof(header));
+    ASSERT_EQ(sizeof(header) + header + bytes, written.size());
+    EXPECT_EQ(std::memcmp(written.data() + sizeof(header) + header, expected.data(), bytes), 0);
+  }
 }
 
 // Holds every write back until it is let through.
