@@ -10,7 +10,12 @@
 namespace sotto::equivalence {
 namespace {
 
-using Named = std::map<std::string, torch::Tensor>;
+struct Named {
+  const torch::Tensor& at(const std::string& name) const { return tensors.at(name); }
+
+  std::map<std::string, torch::Tensor> tensors;
+  double lora_alpha = 0;
+};
 
 torch::Tensor LayerNorm(const Named& named, const std::string& name, const torch::Tensor& x,
                         double epsilon) {
@@ -21,7 +26,12 @@ torch::Tensor LayerNorm(const Named& named, const std::string& name, const torch
 }
 
 torch::Tensor Linear(const Named& named, const std::string& name, const torch::Tensor& x) {
-  return torch::matmul(x, named.at(name + ".weight")) + named.at(name + ".bias");
+  const torch::Tensor y = torch::matmul(x, named.at(name + ".weight")) + named.at(name + ".bias");
+  if (!named.tensors.contains(name + ".lora_A.weight")) return y;
+  const torch::Tensor down = named.at(name + ".lora_A.weight").transpose(0, 1);
+  const torch::Tensor up = named.at(name + ".lora_B.weight").transpose(0, 1);
+  const double scale = named.lora_alpha / static_cast<double>(down.size(1));
+  return y + scale * torch::matmul(torch::matmul(x, down), up);
 }
 
 torch::Tensor Attention(const torch::Tensor& qkv, int64_t heads) {
@@ -68,13 +78,14 @@ torch::Tensor Logits(const layout::Gpt2Dimensions& dimensions, const Named& name
 ExampleGradient AutogradExample(const layout::ModelDescription& description,
                                 const UnitTensors& parameters, const at::Tensor& tokens_T,
                                 const at::Tensor& loss_mask_T, bool mean_loss) {
-  Named named;
+  Named named{.tensors = {}, .lora_alpha = description.lora_alpha};
   std::vector<torch::Tensor> leaves;
   for (size_t unit = 0; unit < parameters.size(); ++unit) {
     for (size_t i = 0; i < parameters[unit].size(); ++i) {
-      leaves.push_back(
-          parameters[unit][i].detach().to(torch::kDouble).clone().requires_grad_(true));
-      named[description.units[unit].parameters[i].name] = leaves.back();
+      const layout::ParameterDescription& parameter = description.units[unit].parameters[i];
+      const torch::Tensor value = parameters[unit][i].detach().to(torch::kDouble).clone();
+      if (parameter.trainable) leaves.push_back(value.requires_grad_(true));
+      named.tensors[parameter.name] = value;
     }
   }
   ExampleGradient result;
@@ -94,11 +105,13 @@ ExampleGradient AutogradExample(const layout::ModelDescription& description,
       /*allow_unused=*/true);
   double norm_sq = 0;
   size_t next = 0;
-  for (const std::vector<at::Tensor>& unit : parameters) {
+  for (size_t unit = 0; unit < parameters.size(); ++unit) {
     result.gradients.emplace_back();
-    for (size_t i = 0; i < unit.size(); ++i, ++next) {
+    for (size_t i = 0; i < parameters[unit].size(); ++i) {
+      const bool is_leaf = description.units[unit].parameters[i].trainable;
+      const torch::Tensor gradient = is_leaf ? gradients[next++] : torch::Tensor();
       result.gradients.back().push_back(
-          gradients[next].defined() ? gradients[next] : torch::zeros_like(leaves[next]));
+          gradient.defined() ? gradient : torch::zeros_like(parameters[unit][i], torch::kDouble));
       norm_sq += result.gradients.back().back().pow(2).sum().item<double>();
     }
   }
