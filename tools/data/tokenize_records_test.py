@@ -4,8 +4,10 @@ import importlib.util
 import io
 import json
 import pathlib
+import sys
 import tempfile
 import unittest
+import unittest.mock
 
 import tokenize_records
 
@@ -97,6 +99,17 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn("--tokenizer: no file", printed)
         self.assertFalse(self.out.exists())
+
+    def test_a_missing_package_is_named_with_what_installs_it(self):
+        for package, name in (("tokenizers", "tokenizer.json"), ("sentencepiece", "spm.model")):
+            path = self.folder / name
+            path.write_text("{}", encoding="utf-8")
+            # None: importing it fails as if it were not installed, whether it is or not.
+            with self.subTest(package), unittest.mock.patch.dict(sys.modules, {package: None}):
+                code, printed = run_main(self.input, "--tokenizer", path, "--out", self.out)
+                self.assertEqual(code, 2)
+                self.assertIn(f"the Python package {package} is missing (./dev tokenize installs it)", printed)
+                self.assertFalse(self.out.exists())
 
     def test_out_must_not_be_an_input(self):
         code, printed = run_main(self.input, "--tokenizer", "t.json", "--out", self.input)
