@@ -9,6 +9,7 @@
 #include "common/layout/schedule_options.h"
 #include "common/spec/model_layout.h"
 #include "common/spec/sharding_choice.h"
+#include "worker/memory/tensor_memory.h"
 #include "worker/plan_clipping.h"
 #include "worker/plan_files.h"
 #include "worker/plan_manifest.h"
@@ -54,7 +55,7 @@ Training::Assembly::Assembly(Options options, const Parts& parts,
       parts_(parts),
       description_(std::move(description)),
       layouts_(std::move(layouts)),
-      phase_profile_(parts.clock) {}
+      phase_profile_(parts.clock, &memory::TakeTensorPeakSinceLastTake) {}
 
 absl::StatusOr<Training::Assembly::Layouts> Training::Assembly::MakeLayouts(
     const layout::ModelDescription& description, const v1::WrappingSpec& wrapping, int shards) {

@@ -22,11 +22,17 @@ const RecordedPhase* Find(const std::vector<RecordedPhase>& phases, const std::s
 
 // What other programs do makes steps slower, never faster: the faster half is the mode's own.
 void Summarise(std::vector<RecordedStep> steps, ModeProfile& profile) {
+  profile.phases = steps.front().phases;  // Counts are the same in every step.
+  for (const RecordedStep& step : steps) {
+    for (size_t i = 0; i < profile.phases.size(); ++i) {
+      int64_t& peak_bytes = profile.phases[i].tensor_peak_bytes;
+      peak_bytes = std::max(peak_bytes, step.phases[i].tensor_peak_bytes);
+    }
+  }
   std::sort(steps.begin(), steps.end(),
             [](const RecordedStep& a, const RecordedStep& b) { return a.seconds < b.seconds; });
   steps.resize((steps.size() + 1) / 2);
   const auto count = static_cast<double>(steps.size());
-  profile.phases = steps.front().phases;  // Counts are the same in every step.
   for (RecordedPhase& phase : profile.phases) phase.seconds = 0;
   for (const RecordedStep& step : steps) {
     profile.step_seconds += step.seconds / count;
@@ -46,6 +52,11 @@ double ModeProfile::Seconds(const std::string& phase) const {
 int64_t ModeProfile::Count(const std::string& phase) const {
   const RecordedPhase* found = Find(phases, phase);
   return found == nullptr ? 0 : found->count;
+}
+
+int64_t ModeProfile::TensorPeakBytes(const std::string& phase) const {
+  const RecordedPhase* found = Find(phases, phase);
+  return found == nullptr ? 0 : found->tensor_peak_bytes;
 }
 
 absl::StatusOr<std::vector<ModeProfile>> ProfileModes(

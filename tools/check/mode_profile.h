@@ -26,13 +26,14 @@ struct ModeProfile {
   absl::Status status;  // of planning and of the trainings
   v1::JobPlan plan;
   double step_seconds = 0;  // mean over the faster half of the measured steps of all rounds
-  std::vector<RecordedPhase> phases;  // the same steps' means, by name
+  std::vector<RecordedPhase> phases;  // the same steps' means, by name; peaks: every step's
   int64_t peak_bytes = 0;             // resident, the least of the rounds
   int64_t tensor_peak_bytes = 0;      // the allocator's high-water mark: every round's
 
   // 0 for a phase that does not exist.
   double Seconds(const std::string& phase) const;
   int64_t Count(const std::string& phase) const;
+  int64_t TensorPeakBytes(const std::string& phase) const;
 };
 
 // Rank 0's phases. The first step of each training warms up and does not count. Every record in

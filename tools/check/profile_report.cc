@@ -110,6 +110,32 @@ std::string TimeTable(const std::vector<ModeProfile>& profiles) {
   return text;
 }
 
+// What lives while a phase runs, whoever made it: the highest is the mode's peak.
+std::string PhaseMemoryTable(const std::vector<ModeProfile>& profiles) {
+  std::string first = absl::StrFormat("%-20s", "MiB of tensors");
+  std::string second = absl::StrFormat("%-20s", "at most, in");
+  for (const Column& column : kColumns) {
+    if (!IsShown(profiles, column)) continue;
+    absl::StrAppendFormat(&first, " %8s", column.first);
+    absl::StrAppendFormat(&second, " %8s", column.second);
+  }
+  std::string text = absl::StrCat(first, "\n", second, "\n");
+  for (const ModeProfile& profile : profiles) {
+    if (!profile.status.ok()) continue;
+    absl::StrAppendFormat(&text, "%-20s", profile.mode.Label());
+    for (const Column& column : kColumns) {
+      if (!IsShown(profiles, column)) continue;
+      if (profile.Count(column.phase) == 0) {
+        absl::StrAppendFormat(&text, " %8s", "-");
+      } else {
+        absl::StrAppendFormat(&text, " %8.1f", Mebibytes(profile.TensorPeakBytes(column.phase)));
+      }
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 std::string MemoryTable(const std::vector<ModeProfile>& profiles) {
   std::string text = absl::StrFormat(
       "%-20s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s %8s\n"
@@ -179,7 +205,9 @@ json ProfileJson(const ProfileOptions& options, const std::vector<ModeProfile>& 
     }
     row["step_seconds"] = profile.step_seconds;
     for (const RecordedPhase& phase : profile.phases) {
-      row["phases"][phase.name] = {{"seconds", phase.seconds}, {"count", phase.count}};
+      row["phases"][phase.name] = {{"seconds", phase.seconds},
+                                   {"count", phase.count},
+                                   {"tensor_peak_bytes", phase.tensor_peak_bytes}};
     }
     const v1::MemoryPlan& memory = profile.plan.memory();
     row["planned_bytes"] = {{"parameters", memory.parameters_bytes()},
@@ -206,8 +234,8 @@ json ProfileJson(const ProfileOptions& options, const std::vector<ModeProfile>& 
 }
 
 std::string ProfileText(const ProfileOptions& options, const std::vector<ModeProfile>& profiles) {
-  std::string text =
-      absl::StrCat(Heading(options, profiles), TimeTable(profiles), "\n", MemoryTable(profiles));
+  std::string text = absl::StrCat(Heading(options, profiles), TimeTable(profiles), "\n",
+                                  PhaseMemoryTable(profiles), "\n", MemoryTable(profiles));
   for (const Deferral& deferral : FindDeferrals(profiles)) {
     absl::StrAppend(&text, "\n", DeferralText(deferral));
   }

@@ -4,7 +4,7 @@
 
 namespace sotto::check {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedPhase, name, seconds, count)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedPhase, name, seconds, count, tensor_peak_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedStep, loss, gradient_norm, clip_fraction, batch_size,
                                    parameter_norm, parameter_distance, seconds, phases)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedLayer, name, first_weight_norm, first_gradient_norm,

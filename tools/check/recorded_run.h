@@ -16,6 +16,7 @@ struct RecordedPhase {
   std::string name;  // of train::PhaseProfile
   double seconds = 0;
   int64_t count = 0;
+  int64_t tensor_peak_bytes = 0;  // lived at any moment of the phase, in this or an earlier step
 };
 
 struct RecordedStep {

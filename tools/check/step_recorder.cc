@@ -86,7 +86,8 @@ std::vector<RecordedPhase> StepRecorder::PhasesOfStep() {
     phases.push_back(
         {.name = std::string(total.name),
          .seconds = 1e-9 * static_cast<double>(total.nanoseconds - totals_[i].nanoseconds),
-         .count = total.count - totals_[i].count});
+         .count = total.count - totals_[i].count,
+         .tensor_peak_bytes = total.peak_bytes});
   }
   totals_.assign(profile_->totals().begin(), profile_->totals().end());
   return phases;

@@ -16,12 +16,18 @@ constexpr uint8_t kPriority = 100;
 
 std::atomic<int64_t> live_bytes{0};
 std::atomic<int64_t> peak_bytes{0};
+std::atomic<int64_t> untaken_peak_bytes{0};
 
-void Add(int64_t bytes) {
-  const int64_t live = live_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+void Raise(std::atomic<int64_t>& peak_bytes, int64_t live) {
   int64_t peak = peak_bytes.load(std::memory_order_relaxed);
   while (live > peak && !peak_bytes.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {
   }
+}
+
+void Add(int64_t bytes) {
+  const int64_t live = live_bytes.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  Raise(peak_bytes, live);
+  Raise(untaken_peak_bytes, live);
 }
 
 // In front of a tensor's memory: how many bytes it asked for. As long as the alignment of
@@ -80,6 +86,11 @@ int64_t TensorPeakBytes() { return peak_bytes.load(std::memory_order_relaxed); }
 
 void ResetTensorPeak() {
   peak_bytes.store(live_bytes.load(std::memory_order_relaxed), std::memory_order_relaxed);
+}
+
+int64_t TakeTensorPeakSinceLastTake() {
+  const int64_t live = live_bytes.load(std::memory_order_relaxed);
+  return untaken_peak_bytes.exchange(live, std::memory_order_relaxed);
 }
 
 }  // namespace sotto::memory

@@ -22,6 +22,10 @@ int64_t TensorPeakBytes();
 // The peak is what lives now.
 void ResetTensorPeak();
 
+// The most that TensorLiveBytes has been since the last call (the first: since the process
+// started). For one caller; leaves TensorPeakBytes as it is. Thread-safe.
+int64_t TakeTensorPeakSinceLastTake();
+
 }  // namespace sotto::memory
 
 #endif  // SOTTO_WORKER_MEMORY_TENSOR_MEMORY_H_

@@ -46,6 +46,17 @@ TEST_F(TensorMemoryTest, ThePeakStaysAndIsResetToWhatLives) {
   EXPECT_EQ(Peak(), 400);
 }
 
+TEST_F(TensorMemoryTest, EachTakeHasThePeakSinceTheOneBefore) {
+  TakeTensorPeakSinceLastTake();
+  const at::Tensor kept = at::empty({100});
+  { const at::Tensor gone = at::empty({5000}); }
+  EXPECT_EQ(TakeTensorPeakSinceLastTake() - before_, 20400);
+  { const at::Tensor gone = at::empty({50}); }
+  EXPECT_EQ(TakeTensorPeakSinceLastTake() - before_, 600);
+  EXPECT_EQ(TakeTensorPeakSinceLastTake() - before_, 400);
+  EXPECT_EQ(Peak(), 20400);
+}
+
 TEST_F(TensorMemoryTest, ResultsOfOperationsAreCounted) {
   const at::Tensor a = at::ones({64, 32});
   const at::Tensor b = at::ones({32, 16});

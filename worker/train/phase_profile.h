@@ -1,4 +1,4 @@
-// Where a step's time goes.
+// Where a step's time and memory go.
 #ifndef SOTTO_WORKER_TRAIN_PHASE_PROFILE_H_
 #define SOTTO_WORKER_TRAIN_PHASE_PROFILE_H_
 
@@ -36,6 +36,8 @@ class PhaseProfile {
     absl::string_view name;  // "first_backward"
     int64_t nanoseconds = 0;
     int64_t count = 0;  // spans; of kNorms and kWeightGradients layers
+    // The most bytes that lived at any moment of the phase; 0 without a meter.
+    int64_t peak_bytes = 0;
   };
 
   // Charges its lifetime to a phase. Without a profile it does nothing.
@@ -55,8 +57,11 @@ class PhaseProfile {
     int outer_ = 0;
   };
 
+  // The most bytes that lived since the last call.
+  using TakePeakBytes = int64_t (*)();
+
   // Borrows the clock.
-  explicit PhaseProfile(const Clock& clock);
+  explicit PhaseProfile(const Clock& clock, TakePeakBytes take_peak_bytes = nullptr);
 
   // By phase, in the order of the enum; also those that never ran.
   absl::Span<const Total> totals() const { return totals_; }
@@ -77,6 +82,7 @@ class PhaseProfile {
   void ChargeCurrent();
 
   const Clock& clock_;
+  const TakePeakBytes take_peak_bytes_;
   std::array<Total, kPhases> totals_;
   int current_ = kNone;
   absl::Time since_;

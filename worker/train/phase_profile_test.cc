@@ -1,5 +1,7 @@
 #include "worker/train/phase_profile.h"
 
+#include <utility>
+
 #include "gtest/gtest.h"
 
 namespace sotto::train {
@@ -22,6 +24,29 @@ TEST(PhaseProfileTest, AnInnerSpanTakesItsTimeFromTheOuterOne) {
   EXPECT_EQ(profile.total(Phase::kFirstBackward).count, 1);
   EXPECT_EQ(profile.total(Phase::kNorms).nanoseconds, 200);
   EXPECT_EQ(profile.total(Phase::kNorms).count, 2);
+}
+
+int64_t peak_since_last_take = 0;
+int64_t TakePeak() { return std::exchange(peak_since_last_take, 0); }
+
+TEST(PhaseProfileTest, APhaseHasItsHighestPeakAndNoOther) {
+  const SimulatedClock clock;
+  PhaseProfile profile(clock, &TakePeak);
+  peak_since_last_take = 1000;  // before any phase
+  {
+    const PhaseProfile::Span backward(&profile, Phase::kFirstBackward);
+    peak_since_last_take = 50;
+    for (int64_t bytes : {70, 90, 80}) {
+      const PhaseProfile::Span norms(&profile, Phase::kNorms);
+      peak_since_last_take = bytes;
+    }
+    peak_since_last_take = 60;
+  }
+  peak_since_last_take = 2000;  // between phases
+  { const PhaseProfile::Span fold(&profile, Phase::kFold); }
+  EXPECT_EQ(profile.total(Phase::kFirstBackward).peak_bytes, 60);
+  EXPECT_EQ(profile.total(Phase::kNorms).peak_bytes, 90);
+  EXPECT_EQ(profile.total(Phase::kFold).peak_bytes, 0);
 }
 
 TEST(PhaseProfileTest, EveryPhaseHasItsName) {
