@@ -36,12 +36,19 @@ absl::StatusOr<v1::ModelSpec> ParseModel(const std::string& text) {
   return spec->model();
 }
 
-absl::StatusOr<v1::Strategy> ParseStrategy(const std::string& text) {
-  v1::Strategy strategy;
-  const std::string name = absl::StrReplaceAll(text, {{"-", "_"}});
-  if (v1::Strategy_Parse(name, &strategy) && strategy != v1::STRATEGY_UNSPECIFIED) return strategy;
+absl::StatusOr<layout::Strategy> ParseStrategy(const std::string& text) {
+  const auto strategy = layout::FindStrategy(absl::StrReplaceAll(text, {{"-", "_"}}));
+  if (strategy.has_value()) return *strategy;
   return absl::InvalidArgumentError(absl::StrCat(
-      "--strategy must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD, but is ", text));
+      "--strategy must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD, but is \"", text,
+      "\""));
+}
+
+absl::StatusOr<v1::Strategy> ParseStrategyOfSpec(const std::string& text) {
+  ASSIGN_OR_RETURN(const layout::Strategy strategy, ParseStrategy(text));
+  v1::Strategy of_spec = v1::STRATEGY_UNSPECIFIED;
+  v1::Strategy_Parse(std::string(layout::StrategyName(strategy)), &of_spec);
+  return of_spec;
 }
 
 absl::Status CheckClipNorm(double clip_norm) {

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/layout/strategy.h"
 #include "proto/sotto/v1/spec.pb.h"
 
 namespace sotto::check {
@@ -14,8 +15,11 @@ namespace sotto::check {
 // INVALID_ARGUMENT: neither.
 absl::StatusOr<v1::ModelSpec> ParseModel(const std::string& text);
 
-// INVALID_ARGUMENT: no strategy's name, with those there are.
-absl::StatusOr<v1::Strategy> ParseStrategy(const std::string& text);
+// The only reader of --strategy: a strategy's name, with _ or -. INVALID_ARGUMENT: none, with those
+// there are.
+absl::StatusOr<layout::Strategy> ParseStrategy(const std::string& text);
+// The same as specs have it.
+absl::StatusOr<v1::Strategy> ParseStrategyOfSpec(const std::string& text);
 
 // INVALID_ARGUMENT: --clip_norm is not in [1e-12, 1e12]. Beyond, squares of a clipped gradient's
 // elements leave the range of floats.

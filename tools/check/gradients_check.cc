@@ -47,18 +47,13 @@ absl::StatusOr<layout::ScheduleChoice> ChooseSchedule(const GradientsOptions& op
         absl::StrCat("--deferred_norms needs a mode that computes norms, but --mode ", options.mode,
                      " computes none"));
   }
-  const auto strategy = layout::FindStrategy(options.strategy);
-  if (!strategy.has_value()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--strategy \"", options.strategy,
-                     "\" must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD"));
-  }
+  ASSIGN_OR_RETURN(const layout::Strategy strategy, ParseStrategy(options.strategy));
   if (mode->strategy.has_value() && mode->strategy != strategy) {
     return absl::InvalidArgumentError(absl::StrCat("--mode ", options.mode, " means ",
                                                    layout::StrategyName(*mode->strategy),
                                                    ", but --strategy is ", options.strategy));
   }
-  return layout::ScheduleChoice{.mode = mode->mode, .strategy = *strategy};
+  return layout::ScheduleChoice{.mode = mode->mode, .strategy = strategy};
 }
 
 // Resolves `auto` as planning would for a device that nobody measured, and puts norms off.

@@ -16,6 +16,7 @@
 #include "common/layout/flat_layout.h"
 #include "common/layout/memory.h"
 #include "common/layout/strategy.h"
+#include "tools/check/arguments.h"
 #include "tools/check/gradients_batch.h"
 #include "tools/check/model_directory.h"
 #include "tools/check/rank_threads.h"
@@ -103,25 +104,20 @@ absl::Status Write(const LogitsJob& job, const std::vector<float>& logits) {
 absl::Status WriteLogits(const LogitsOptions& options) {
   RETURN_IF_ERROR(CheckWorldSize(options.world_size));
   RETURN_IF_ERROR(CheckOut(options.out, options.batch, options.model));
-  const std::optional<layout::Strategy> strategy = layout::FindStrategy(options.strategy);
-  if (!strategy.has_value()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--strategy \"", options.strategy,
-                     "\" must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD"));
-  }
+  ASSIGN_OR_RETURN(const layout::Strategy strategy, ParseStrategy(options.strategy));
   ASSIGN_OR_RETURN(const PublicBatch batch,
                    ReadPublicBatch(options.batch, /*needs_loss_mask=*/false));
   ASSIGN_OR_RETURN(const ModelDirectory directory, OpenModelDirectory(options.model));
   RETURN_IF_ERROR(CheckTokens(batch, directory.description.vocabulary_size));
   RETURN_IF_ERROR(CheckLength(directory.description, batch.tokens));
   ASSIGN_OR_RETURN(const layout::RankGrid grid,
-                   ChooseGrid(*strategy, options.world_size, options.shard_group_size));
+                   ChooseGrid(strategy, options.world_size, options.shard_group_size));
   ASSIGN_OR_RETURN(const layout::FlatLayout layout,
                    layout::FlatLayout::Create(directory.description, grid.shards));
   LogitsJob job{.options = options,
                 .directory = directory,
                 .batch = batch,
-                .strategy = *strategy,
+                .strategy = strategy,
                 .grid = grid,
                 .threads = ChooseThreads(directory.description, batch.examples * batch.tokens,
                                          options.world_size)};

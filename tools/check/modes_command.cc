@@ -51,7 +51,7 @@ absl::StatusOr<Preset> PresetOf(const Arguments& arguments) {
     ASSIGN_OR_RETURN(settings.model, ParseModel(arguments.model));
   }
   if (!arguments.strategy.empty()) {
-    ASSIGN_OR_RETURN(settings.strategy, ParseStrategy(arguments.strategy));
+    ASSIGN_OR_RETURN(settings.strategy, ParseStrategyOfSpec(arguments.strategy));
   }
   Override(arguments.length, settings.length);
   Override(arguments.micro_batch, settings.micro_batch);

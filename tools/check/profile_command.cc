@@ -49,7 +49,7 @@ absl::Status Complete(Arguments& arguments) {
     ASSIGN_OR_RETURN(settings.model, ParseModel(arguments.model));
   }
   if (!arguments.strategy.empty()) {
-    ASSIGN_OR_RETURN(settings.strategy, ParseStrategy(arguments.strategy));
+    ASSIGN_OR_RETURN(settings.strategy, ParseStrategyOfSpec(arguments.strategy));
   }
   if (arguments.modes.empty()) arguments.options.modes = AllModes();
   for (const std::string& text : arguments.modes) {
