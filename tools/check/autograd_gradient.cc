@@ -6,9 +6,26 @@
 
 #include "ATen/Functions.h"
 #include "ATen/TensorOperators.h"
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "torch/csrc/autograd/autograd.h"
 
 namespace sotto::check {
+namespace {
+
+// W + alpha / rank B A.
+void AddAdapters(double alpha, NamedTensors& named) {
+  constexpr absl::string_view kDown = ".lora_A.weight";
+  for (const auto& [name, down] : named) {
+    if (!absl::EndsWith(name, kDown)) continue;
+    const std::string base = name.substr(0, name.size() - kDown.size());
+    const double scale = alpha / static_cast<double>(down.size(0));
+    at::Tensor& weight = named.at(base + ".weight");
+    weight = weight + scale * named.at(base + ".lora_B.weight").matmul(down);
+  }
+}
+
+}  // namespace
 
 equivalence::ExampleGradient AutogradOf(const layout::ModelDescription& description,
                                         const equivalence::UnitTensors& parameters,
@@ -17,11 +34,14 @@ equivalence::ExampleGradient AutogradOf(const layout::ModelDescription& descript
   std::vector<at::Tensor> leaves;
   for (size_t unit = 0; unit < parameters.size(); ++unit) {
     for (size_t i = 0; i < parameters[unit].size(); ++i) {
-      leaves.push_back(parameters[unit][i].detach().to(at::kDouble));
-      leaves.back().set_requires_grad(true);
-      named[description.units[unit].parameters[i].name] = leaves.back();
+      const layout::ParameterDescription& parameter = description.units[unit].parameters[i];
+      at::Tensor& value = named[parameter.name];
+      value = parameters[unit][i].detach().to(at::kDouble);
+      if (!parameter.trainable) continue;
+      leaves.push_back(value.set_requires_grad(true));
     }
   }
+  AddAdapters(description.lora_alpha, named);
   const at::Tensor value = loss(named);
   equivalence::ExampleGradient result{.loss = value.item<double>()};
   const std::vector<at::Tensor> gradients = torch::autograd::grad(
@@ -29,12 +49,13 @@ equivalence::ExampleGradient AutogradOf(const layout::ModelDescription& descript
       /*allow_unused=*/true);
   double norm_sq = 0;
   size_t next = 0;
-  for (const std::vector<at::Tensor>& unit : parameters) {
+  for (size_t unit = 0; unit < parameters.size(); ++unit) {
     result.gradients.emplace_back();
-    for (size_t i = 0; i < unit.size(); ++i, ++next) {
-      const at::Tensor& gradient = gradients[next];
-      result.gradients.back().push_back(gradient.defined() ? gradient
-                                                           : at::zeros_like(leaves[next]));
+    for (size_t i = 0; i < parameters[unit].size(); ++i) {
+      const bool is_leaf = description.units[unit].parameters[i].trainable;
+      const at::Tensor gradient = is_leaf ? gradients[next++] : at::Tensor();
+      result.gradients.back().push_back(
+          gradient.defined() ? gradient : at::zeros_like(parameters[unit][i], at::kDouble));
       norm_sq += result.gradients.back().back().square().sum().item<double>();
     }
   }

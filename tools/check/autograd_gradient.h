@@ -12,10 +12,11 @@
 
 namespace sotto::check {
 
-// By canonical name, float64, with gradients on.
+// By canonical name, float64, with gradients on where they are trained. The weight of a linear map
+// [O, I] with an adapter is that of both together.
 using NamedTensors = std::map<std::string, at::Tensor>;
 
-// Parameters on which the loss does not depend have gradient zero.
+// Frozen parameters, and those on which the loss does not depend, have gradient zero.
 equivalence::ExampleGradient AutogradOf(
     const layout::ModelDescription& description, const equivalence::UnitTensors& parameters,
     absl::FunctionRef<at::Tensor(const NamedTensors& named)> loss);

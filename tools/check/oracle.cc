@@ -146,6 +146,7 @@ absl::Status Oracle::Update(int64_t step) {
     for (size_t i = 0; i < parameters_[unit].size(); ++i) {
       at::Tensor& parameter = parameters_[unit][i];
       const layout::ParameterLayout& place = own.parameters[i];
+      if (!place.trainable) continue;
       std::vector<float> noise =
           StepNoise(plan_, step, own.canonical_base + place.offset, place.elements);
       parameter.sub_(sum_[unit][i], rate);
