@@ -7,12 +7,15 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/training_run.h"
 #include "worker/comm/testing/rank_processes.h"
 
 namespace sotto::equivalence {
 namespace {
+
+using ::testing::HasSubstr;
 
 std::string NewDirectory() { return *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-")); }
 
@@ -157,8 +160,28 @@ TEST(ShardingOptionsUnderHybridShardTest, ReplicasKeepAndMergeToo) {
   EXPECT_EQ(run.parameters, plain.parameters);
 }
 
-// Initial weights beyond every float.
-TEST(CheckedOperationsTest, TheFirstOffenceEndsTheJob) {
+// Initial weights beyond every float: without the checks they are found when the step has ended.
+TEST(CheckedOperationsTest, TheFirstOffenceEndsTheJobByItsName) {
+  for (const bool checks : {false, true}) {
+    RunOptions options{.records = 20};
+    options.adjust = [checks](v1::JobPlan& plan) {
+      plan.mutable_spec()->mutable_model()->mutable_gpt2()->set_init_stddev(1e39);
+      plan.mutable_sharding()->set_check_operations(checks);
+    };
+    const absl::Status status =
+        TensorPeakOf(MakePlan(NewDirectory(), options), /*end_step=*/1).status();
+    if (checks) {
+      EXPECT_THAT(status,
+                  StatusIs(absl::StatusCode::kInternal,
+                           HasSubstr("check_operations: rank 0: after operation 1: 0 GATHER unit 0 "
+                                     "slot 0: unit root has an infinite or NaN parameter")));
+    } else {
+      EXPECT_THAT(status, StatusIs(absl::StatusCode::kOutOfRange));
+    }
+  }
+}
+
+TEST(CheckedOperationsTest, AnOffenceEndsEveryRank) {
   RunOptions options{.world_size = 2, .records = 20};
   options.adjust = [](v1::JobPlan& plan) {
     plan.mutable_spec()->mutable_model()->mutable_gpt2()->set_init_stddev(1e39);

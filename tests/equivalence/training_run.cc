@@ -81,6 +81,22 @@ absl::StatusOr<std::string> Gathered(Training& training) {
   return bytes;
 }
 
+// The optimizer's state, one tensor after the other.
+absl::StatusOr<std::string> GatheredState(Training& training) {
+  fsdp::ShardedParameters& parameters = training.parameters();
+  std::string bytes;
+  for (const optim::StateTensor& tensor : training.optimizer().State()) {
+    const auto elements = static_cast<size_t>(tensor.values.numel());
+    if (elements == 0) continue;  // of a frozen unit
+    std::vector<float> whole(elements * parameters.grid().shards);
+    RETURN_IF_ERROR(parameters.communicator().AllGather(
+        parameters.shard_group(), {tensor.values.const_data_ptr<float>(), elements},
+        absl::MakeSpan(whole)));
+    bytes.append(reinterpret_cast<const char*>(whole.data()), whole.size() * sizeof(float));
+  }
+  return bytes;
+}
+
 // Every rank's own.
 absl::StatusOr<std::vector<double>> OfAllRanks(comm::Communicator& communicator, int64_t own) {
   std::vector<double> values(communicator.world_size());
@@ -164,6 +180,8 @@ const comm::RankBodyRegistration kTrain(
       ASSIGN_OR_RETURN(const int64_t peak, Largest(*communicator, PeakResidentBytes()));
       ASSIGN_OR_RETURN(const std::string bytes, Gathered(*training));
       RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "model", bytes));
+      ASSIGN_OR_RETURN(const std::string state_bits, GatheredState(*training));
+      RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "optimizer's state", state_bits));
       const std::vector<optim::StateTensor> state = training->optimizer().State();
       RETURN_IF_ERROR(CheckPaddingIsZero(training->parameters(), state));
       ASSIGN_OR_RETURN(const std::vector<double> state_bytes,

@@ -74,7 +74,8 @@ struct RunResult {
 absl::StatusOr<int64_t> TensorPeakOf(const v1::JobPlan& plan, int64_t end_step);
 
 // Trains in `options.world_size` processes (RankTestMain must be main). A rank succeeds only if at
-// the end it gathers the same bits as every other one and all its padding is zero.
+// the end it gathers the same bits as every other one, parameters and optimizer state, and all its
+// padding is zero.
 RunResult Train(const std::string& directory, const RunOptions& options);
 
 }  // namespace sotto::equivalence
