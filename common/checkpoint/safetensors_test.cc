@@ -159,7 +159,7 @@ TEST_F(SafetensorsFileTest, WhatWasReadDoesNotStayInMemory) {
   ASSERT_OK(writer.Finish());
   ASSERT_OK_AND_ASSIGN(const auto reader, SafetensorsReader::Open(path_));
   const int64_t before = ResidentFileBytes();
-  ASSERT_GE(before, 0);
+  if (before < 0) GTEST_SKIP() << "this kernel does not say which pages of files are resident";
   for (int64_t i = 0; i < kPieces; ++i) {
     ASSERT_OK(
         reader->ReadFloats("x", i * static_cast<int64_t>(piece.size()), absl::MakeSpan(piece)));

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "gtest/gtest.h"
 #include "worker/comm/local_communicator.h"
@@ -202,15 +201,13 @@ const RankBodyRegistration kAbort("abort", [](const RankContext& context) -> abs
                 "so must later calls");
 });
 
-// The last rank dies where the others wait for it.
+// The last rank dies where the others wait for it. Only its death ends their wait: collectives have
+// no timeout.
 const RankBodyRegistration kKilled("killed", [](const RankContext& context) -> absl::Status {
   ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, Connect(context));
   RETURN_IF_ERROR(communicator->Barrier());
   if (context.rank == context.world_size - 1) raise(SIGKILL);
-  const absl::Time begin = absl::Now();
-  RETURN_IF_ERROR(
-      Expect(absl::IsUnavailable(communicator->Barrier()), "Barrier must fail with UNAVAILABLE"));
-  return Expect(absl::Now() - begin < absl::Seconds(2), "a killed peer was noticed late");
+  return Expect(absl::IsUnavailable(communicator->Barrier()), "Barrier must fail with UNAVAILABLE");
 });
 
 const RankBodyRegistration kLeaves("leaves", [](const RankContext& context) -> absl::Status {
@@ -250,7 +247,7 @@ INSTANTIATE_TEST_SUITE_P(All, CommunicatorConformanceTest,
                                                std::get<1>(info.param), "_ranks");
                          });
 
-TEST(LocalCommunicatorTest, AKilledPeerFailsTheOthersPromptly) {
+TEST(LocalCommunicatorTest, AKilledPeerFailsTheOthersWhoWaitForIt) {
   EXPECT_TRUE(RunRanks("killed", 4, /*except=*/3));
 }
 
