@@ -112,5 +112,22 @@ TEST_F(ProfileTest, DeferredNormsAreReportedAgainstImmediateOnes) {
   }
 }
 
+TEST(ProfileModesTest, ModelsWithoutSizesAreRefusedByField) {
+  ProfileOptions options = SmallOptions({"no_dp"});
+  options.settings.model.mutable_gpt2()->Clear();
+  EXPECT_THAT(ProfileModes(options, [](const std::string&) {}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("model.gpt2.vocabulary_size must be"), HasSubstr("but is 0"),
+                             HasSubstr("model.gpt2.max_length must be"))));
+}
+
+TEST(ProfileModesTest, RecordsLongerThanTheModelAreRefused) {
+  ProfileOptions options = SmallOptions({"no_dp"});
+  options.settings.length = 13;
+  EXPECT_THAT(ProfileModes(options, [](const std::string&) {}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("--length must be at most the model's max_length 12, but is 13")));
+}
+
 }  // namespace
 }  // namespace sotto::check

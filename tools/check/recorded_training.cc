@@ -70,10 +70,11 @@ absl::Status CheckFamily(const v1::ModelSpec& model) {
   return absl::InvalidArgumentError("--model must be a gpt2, llama or encoder: records are tokens");
 }
 
-// A worker truncates records that are longer, the oracle does not.
+// A worker truncates records that are longer, the oracle does not. A model without a length is for
+// planning to refuse.
 absl::Status CheckLength(const RunSettings& settings) {
   const int64_t longest = MaxLengthOf(settings.model);
-  if (settings.length <= longest) return absl::OkStatus();
+  if (longest == 0 || settings.length <= longest) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--length must be at most the model's max_length ",
                                                  longest, ", but is ", settings.length));
 }
