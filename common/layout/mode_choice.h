@@ -43,6 +43,9 @@ using BytesOf = absl::FunctionRef<int64_t(const ModeChoice&)>;
 // a fast norm rule hold their own gradients. Candidates: every layer's cheaper form of book-keeping
 // (TILED, OUTPUT_GRADS) and held gradients (EXAMPLE_GRADS), one of them for all layers, and two
 // passes (TILED, ACTIVATIONS); micro-batches of 1, 2, 4, ... examples and the largest.
+// Norms are never IN_LAYER (flash_fuse): the products are the library's, so that fusing shares no
+// load on a CPU and costs what AFTER_LAYER does; which of the two was faster changed from one study
+// to the next with the process, not with the mode (docs/performance.md, "auto").
 // INVALID_ARGUMENT: sizes below 1, an incomplete profile. RESOURCE_EXHAUSTED: not even one example
 // fits.
 absl::StatusOr<ModeChoice> ChooseMode(const ModelDescription& model,
