@@ -13,7 +13,8 @@ namespace sotto::check {
 
 nlohmann::json ProfileJson(const ProfileOptions& options, const std::vector<ModeProfile>& profiles);
 
-// Milliseconds of a step and bytes of tensors by phase, bytes by use, and deferred norms against immediate ones.
+// Milliseconds of a step and bytes of tensors by phase, bytes by use, and deferred norms against
+// immediate ones.
 std::string ProfileText(const ProfileOptions& options, const std::vector<ModeProfile>& profiles);
 
 // Stacked bars of the phases into a PNG. Errors are gnuplot's.
