@@ -18,7 +18,7 @@
 #include "common/base/fd.h"
 #include "common/base/status_matchers.h"
 #include "common/checkpoint/checkpoint_folder.h"
-#include "common/checkpoint/checkpoint_writer.h"
+#include "common/checkpoint/checkpoint_reader.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/integration/testing/event_log.h"
@@ -184,12 +184,14 @@ TEST_F(CrashTest, CorruptedCheckpointFallsBackToTheOneBefore) {
     }
     KillAllWorkers(running.id, kWorkers);
     for (const pid_t worker : workers) ASSERT_TRUE(AwaitEnd(worker));
-    // The newest of the folder may be one that the coordinator did not live to hear of.
+    // The one that the next attempt would go on from: not always the newest that was reported, nor,
+    // after a kill between its name and the pointer to it, the newest there is.
     const std::string checkpoints = absl::StrCat(state_dir_, "/jobs/", running.id, "/checkpoints");
-    const std::vector<checkpoint::CheckpointName> complete =
-        checkpoint::ListCheckpoints(checkpoints);
-    ASSERT_GE(complete.size(), 2u);
-    Corrupt(absl::StrCat(checkpoints, "/", checkpoint::DirectoryName(complete.front())));
+    ASSERT_GE(checkpoint::ListCheckpoints(checkpoints).size(), 2u);
+    ASSERT_OK_AND_ASSIGN(auto found, checkpoint::FindLatestCheckpoint(checkpoints));
+    const std::string next = found.checkpoint->directory();
+    found.checkpoint.reset();  // Nobody holds it.
+    Corrupt(next);
     StartCoordinator();
   });
   const std::vector<v1::JobEvent> events = job.one->Finish();
