@@ -18,7 +18,8 @@ constexpr int64_t kRuntimeBytes = int64_t{269} << 19;
 // What the process needs beside its tensors once it computes: holes between tensors in the heap,
 // as a share of what a step allocates and frees, and for each thread its arena and the matrix
 // library's packed operands. Measured generously: an upper bound of the resident set, on which no
-// decision but a refusal rests (docs/decisions/0010). 0.25: adapters on a Llama of 150M needed 0.20.
+// decision but a refusal rests (docs/decisions/0010). 0.25: adapters on a Llama of 150M needed
+// 0.20.
 constexpr double kHoles = 0.25;
 constexpr int64_t kThreadBytes = int64_t{32} << 20;
 
@@ -74,6 +75,10 @@ int64_t TouchedCommunicatorBytes(const FlatLayout& layout, const MemoryOptions& 
 
 }  // namespace
 
+int64_t FragmentationBytes(int threads, int64_t step_bytes) {
+  return threads * kThreadBytes + static_cast<int64_t>(kHoles * static_cast<double>(step_bytes));
+}
+
 MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& block_layout,
                               const MemoryOptions& options) {
   const FlatLayout& layout = options.units != nullptr ? *options.units : block_layout;
@@ -98,11 +103,9 @@ MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& b
       .workspace_bytes = bytes_of(TensorUse::kWorkspace),
       .communicator_bytes = TouchedCommunicatorBytes(layout, options),
       .baseline_bytes = kRuntimeBytes + kControlBytes};
-  estimate.fragmentation_bytes =
-      options.threads_per_rank * kThreadBytes +
-      static_cast<int64_t>(kHoles * static_cast<double>(estimate.activations_bytes +
-                                                        estimate.held_gradients_bytes +
-                                                        estimate.workspace_bytes));
+  estimate.fragmentation_bytes = FragmentationBytes(
+      options.threads_per_rank,
+      estimate.activations_bytes + estimate.held_gradients_bytes + estimate.workspace_bytes);
   return estimate;
 }
 

@@ -74,6 +74,10 @@ int64_t CommunicatorBytes(const FlatLayout& layout, int world_size = 0);
 // a unit, at most 2^20 (4 MiB).
 int64_t CommunicatorRegionElements(const FlatLayout& layout, int world_size = 0);
 
+// MemoryEstimate::fragmentation_bytes of a rank whose activations, held gradients and workspace are
+// `step_bytes`.
+int64_t FragmentationBytes(int threads, int64_t step_bytes);
+
 // The peak of one rank. `layout` is that of the model's blocks. A model without footprints: what is
 // static alone.
 MemoryEstimate EstimateMemory(const ModelDescription& model, const FlatLayout& layout,

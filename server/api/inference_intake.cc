@@ -1,5 +1,6 @@
 #include "server/api/inference_intake.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -119,11 +120,17 @@ class Intake {
       Break(kPrompts, absl::StrCat("must hold prompts: ", file.status().message()), path);
       return absl::OkStatus();
     }
-    facts_.prompts = planning::PromptFacts{.prompts = static_cast<int64_t>(file->prompts.size()),
-                                           .sha256 = file->sha256,
-                                           .longest = file->longest,
-                                           .largest_token = file->largest_token,
-                                           .has_text = file->has_text};
+    size_t longest_continuation = 0;
+    for (const dataset::Prompt& prompt : file->prompts) {
+      longest_continuation = std::max(longest_continuation, prompt.continuation.size());
+    }
+    facts_.prompts =
+        planning::PromptFacts{.prompts = static_cast<int64_t>(file->prompts.size()),
+                              .sha256 = file->sha256,
+                              .longest = file->longest,
+                              .longest_continuation = static_cast<int32_t>(longest_continuation),
+                              .largest_token = file->largest_token,
+                              .has_text = file->has_text};
     return absl::OkStatus();
   }
 

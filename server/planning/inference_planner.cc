@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/layout/flat_layout.h"
 #include "common/layout/gradient_mode.h"
+#include "common/layout/inference_memory.h"
 #include "common/layout/memory.h"
+#include "common/layout/memory_meter.h"
+#include "common/layout/slot_layout.h"
 #include "common/layout/strategy.h"
 #include "common/spec/model_layout.h"
 #include "common/spec/sharding_choice.h"
@@ -23,48 +27,44 @@ namespace {
 constexpr int64_t kFloat = sizeof(float);
 // Texts that a rank reads side by side (worker/infer/text_groups.h).
 constexpr int64_t kGroupTexts = 4;
-// Logits of more texts are formed piece by piece.
-constexpr int64_t kLogitsBytes = int64_t{64} << 20;
+// Logits that are formed at once (worker/infer/forward_pass.cc).
+constexpr int64_t kLogitsAtOnce = int64_t{1} << 24;
 
-struct Reading {
-  int64_t blocks = 0;
-  int64_t width = 0;
-  int64_t hidden_width = 0;
-  int64_t key_value_width = 0;
-};
-
-Reading ReadingOf(const v1::ModelSpec& model) {
-  if (model.has_llama()) {
-    const v1::LlamaSpec& llama = model.llama();
-    return {.blocks = llama.layers(),
-            .width = std::max(llama.width(), llama.heads() * llama.head_width()),
-            .hidden_width = llama.hidden_width(),
-            .key_value_width = int64_t{llama.key_value_heads()} * llama.head_width()};
-  }
-  const v1::Gpt2Spec& gpt2 = model.gpt2();
-  return {.blocks = gpt2.layers(),
-          .width = gpt2.width(),
-          .hidden_width = gpt2.hidden_width(),
-          .key_value_width = gpt2.width()};
+// Groups that a rank reads in one pass: their texts (worker/infer/text_groups.h).
+std::vector<int64_t> GroupsOfPass(const v1::JobSpec& spec, const PromptFacts& prompts) {
+  const int64_t ranks = spec.workers().count();
+  const int64_t groups = (prompts.prompts + kGroupTexts - 1) / kGroupTexts;
+  const int64_t at_once =
+      std::max<int64_t>(1, spec.inference().batch_size() / (kGroupTexts * ranks));
+  return std::vector<int64_t>(std::min(at_once, (groups + ranks - 1) / ranks),
+                              std::min(kGroupTexts, prompts.prompts));
 }
 
-// Whole units that a rank holds beside its shards.
-int64_t SlotElements(const v1::WorkersSpec& workers, const layout::FlatLayout& layout) {
-  if (workers.strategy() == v1::NO_SHARD) return 0;
-  int64_t blocks = 0;
-  for (int unit = 1; unit < layout.num_units(); ++unit) {
-    blocks += layout.unit(unit).whole_elements();
+layout::InferenceMemoryOptions ReadingOf(const v1::JobSpec& spec, const PromptFacts& prompts,
+                                         int threads) {
+  const v1::InferenceSpec& inference = spec.inference();
+  layout::InferenceMemoryOptions options = {
+      .groups = GroupsOfPass(spec, prompts),
+      .tokens = std::max<int64_t>(1, prompts.longest - (inference.has_score() ? 1 : 0)),
+      .rows_at_once = std::max<int64_t>(1, kLogitsAtOnce / VocabularyOf(spec.model())),
+      .threads = threads};
+  const int64_t texts = options.groups.front();
+  if (inference.has_generate()) {
+    options.cached_tokens = prompts.longest + inference.generate().max_new_tokens();
+    options.wanted_rows = texts;
   }
-  if (workers.strategy() != v1::SHARD_GRAD_OP) {
-    blocks = std::min(blocks, workers.gathered_slots() * layout.max_block_whole_elements());
+  if (inference.has_score()) {
+    options.wanted_rows = texts * std::min<int64_t>(prompts.longest_continuation, options.tokens);
   }
-  return layout.unit(0).whole_elements() + blocks;
+  options.captured_layers.assign(inference.capture().layers().begin(),
+                                 inference.capture().layers().end());
+  return options;
 }
 
-// One rank's. Activations are those of the texts that it reads at once: the residual stream of
-// all, what one block makes of a group, keys and values of all blocks, and what is captured.
+// One rank's; worker/memory counts as many bytes of tensors (tests/inference/memory_test).
 v1::MemoryPlan MemoryOf(const v1::JobSpec& spec, const layout::ModelDescription& model,
-                        const layout::FlatLayout& layout, int64_t longest, int threads) {
+                        const layout::FlatLayout& layout, const InferenceFacts& facts,
+                        int threads) {
   const layout::MemoryEstimate shards =
       layout::EstimateMemory(model, layout,
                              {.gathered_slots = spec.workers().gathered_slots(),
@@ -78,25 +78,22 @@ v1::MemoryPlan MemoryOf(const v1::JobSpec& spec, const layout::ModelDescription&
   plan.set_parameters_bytes(shards.parameters_bytes);
   plan.set_communicator_bytes(shards.communicator_bytes);
   plan.set_baseline_bytes(shards.baseline_bytes);
-  plan.set_fragmentation_bytes(shards.fragmentation_bytes);
-  plan.set_slots_bytes(kFloat * SlotElements(spec.workers(), layout));
-  const v1::InferenceSpec& inference = spec.inference();
-  if (!inference.has_edit()) {
-    const Reading reading = ReadingOf(spec.model());
-    const int64_t texts =
-        kGroupTexts *
-        std::max<int64_t>(1, inference.batch_size() / (kGroupTexts * spec.workers().count()));
-    int64_t values = texts * longest * reading.width;
-    values += kGroupTexts * longest *
-              (6 * reading.width + 2 * reading.key_value_width + 3 * reading.hidden_width);
-    if (inference.has_generate()) {
-      values += 2 * reading.blocks * texts * longest * reading.key_value_width;
-    }
-    values += inference.capture().layers_size() * texts * longest * reading.width;
-    plan.set_activations_bytes(kFloat * values);
-    const int64_t row = kFloat * VocabularyOf(spec.model());
-    plan.set_workspace_bytes(std::min(kLogitsBytes, texts * longest * row) + row);
+  plan.set_slots_bytes(
+      kFloat *
+      layout::GatheredSlots(layout, {.strategy = spec::StrategyOf(spec.workers().strategy()),
+                                     .gathered_slots = spec.workers().gathered_slots()})
+          .total_elements());
+  if (!spec.inference().has_edit() && facts.prompts.has_value()) {
+    const layout::MemoryMeter::ByUse peak =
+        layout::PeakOfInference(model, ReadingOf(spec, *facts.prompts, threads));
+    const auto bytes_of = [&peak](layout::TensorUse use) {
+      return static_cast<int64_t>(peak[static_cast<size_t>(use)]) * kFloat;
+    };
+    plan.set_activations_bytes(bytes_of(layout::TensorUse::kActivations));
+    plan.set_workspace_bytes(bytes_of(layout::TensorUse::kWorkspace));
   }
+  plan.set_fragmentation_bytes(
+      layout::FragmentationBytes(threads, plan.activations_bytes() + plan.workspace_bytes()));
   plan.set_total_bytes(plan.parameters_bytes() + plan.slots_bytes() + plan.activations_bytes() +
                        plan.workspace_bytes() + plan.communicator_bytes() + plan.baseline_bytes() +
                        plan.fragmentation_bytes());
@@ -183,8 +180,7 @@ absl::StatusOr<v1::JobPlan> PlanInference(const v1::JobSpec& spec, const Inferen
   if (!layout.ok()) return broken(layout.status().message());
   const int threads = std::max(1, host.cores / workers.count());
   *plan.mutable_sharding() = ShardingOf(workers, *grid, *model, *layout, threads);
-  *plan.mutable_memory() =
-      MemoryOf(filled, *model, *layout, plan.inference().longest_prompt(), threads);
+  *plan.mutable_memory() = MemoryOf(filled, *model, *layout, facts, threads);
   plan.mutable_train()->set_parameters(layout->total_elements());
   CheckHost(plan, host, rules);
   RETURN_IF_ERROR(rules.Check());

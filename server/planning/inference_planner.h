@@ -19,6 +19,7 @@ struct PromptFacts {
   int64_t prompts = 0;
   std::string sha256;   // hex
   int32_t longest = 0;  // tokens, continuations included
+  int32_t longest_continuation = 0;
   int32_t largest_token = 0;
   bool has_text = false;
 };

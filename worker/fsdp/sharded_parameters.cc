@@ -43,17 +43,19 @@ ShardedParameters::ShardedParameters(const layout::ModelDescription& model,
       communicator_(communicator),
       options_(options),
       grid_(grid),
-      shards_(Allocate(layout, options.strategy)),
-      gathered_(MakePool(layout::GatheredSlots(layout, Slots()), shards_.units, Region::kWhole)),
-      gradients_(
-          MakePool(layout::GradientSlots(layout, Slots()), shards_.gradient, Region::kTrainable)) {}
+      shards_(Allocate(layout, options)),
+      gathered_(MakePool(layout::GatheredSlots(layout, Slots()), shards_.units, Region::kWhole)) {
+  if (!options.has_gradients) return;
+  gradients_.emplace(
+      MakePool(layout::GradientSlots(layout, Slots()), shards_.gradient, Region::kTrainable));
+}
 
 ShardedParameters::Shards ShardedParameters::Allocate(const layout::FlatLayout& layout,
-                                                      Strategy strategy) {
+                                                      const Options& options) {
   Shards shards;
   for (const layout::UnitLayout& unit : layout.units()) {
-    shards.gradient.push_back(at::zeros({unit.shard_elements}));
-    if (strategy == Strategy::kNoShard) {
+    shards.gradient.push_back(at::zeros({options.has_gradients ? unit.shard_elements : 0}));
+    if (options.strategy == Strategy::kNoShard) {
       const at::Tensor& whole = shards.units.emplace_back(at::zeros({unit.whole_elements()}));
       shards.master.push_back(whole.narrow(0, 0, unit.padded_elements));
       shards.frozen.push_back(whole.narrow(0, unit.padded_elements, unit.frozen.padded_elements));
@@ -132,14 +134,14 @@ absl::Status ShardedParameters::Gather(int unit, int slot) {
 }
 
 void ShardedParameters::ClearGradient(int block, int slot) {
-  for (int unit : UnitsOfBlock(block)) gradients_.Whole(unit, slot).zero_();
+  for (int unit : UnitsOfBlock(block)) gradients_->Whole(unit, slot).zero_();
 }
 
 absl::Status ShardedParameters::Reduce(int unit, int slot, bool sums_replicas) {
   const absl::Span<float> shard = Values(shards_.gradient[unit]);
   if (options_.strategy != Strategy::kNoShard) {  // There the slot is the shard.
-    RETURN_IF_ERROR(
-        communicator_.ReduceScatterAdd(shard_group(), Values(gradients_.Whole(unit, slot)), shard));
+    RETURN_IF_ERROR(communicator_.ReduceScatterAdd(shard_group(),
+                                                   Values(gradients_->Whole(unit, slot)), shard));
   }
   return sums_replicas ? communicator_.AllReduceSum(replica_group(), shard) : absl::OkStatus();
 }

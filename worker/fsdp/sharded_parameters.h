@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "ATen/core/Tensor.h"
@@ -41,6 +42,7 @@ class ShardedParameters {
     layout::Strategy strategy = layout::Strategy::kFullShard;
     std::vector<bool> kept_gathered;  // by unit, as in ScheduleOptions; empty: none
     layout::BlockPlaces blocks;       // of a wrapped model; empty: every block is its unit
+    bool has_gradients = true;        // false: forward passes alone, gradients have no elements
   };
 
   // `model` and `layout` are of units. Allocates everything, zero. Borrows its arguments for its
@@ -65,7 +67,7 @@ class ShardedParameters {
   // A block's gradients in the gradient slot, to be added to. Undefined tensors for frozen
   // parameters.
   absl::Span<const at::Tensor> GradientViews(int block, int slot) const {
-    return gradients_.Parameters(block, slot);
+    return gradients_->Parameters(block, slot);
   }
 
   // Zeroes the gradient slot of the block's units, padding included.
@@ -73,7 +75,9 @@ class ShardedParameters {
 
   // A unit's flat buffer in a slot, padding included: what Gather fills and Reduce reads.
   const at::Tensor& WholeUnit(int unit, int slot) const { return gathered_.Whole(unit, slot); }
-  const at::Tensor& WholeGradient(int unit, int slot) const { return gradients_.Whole(unit, slot); }
+  const at::Tensor& WholeGradient(int unit, int slot) const {
+    return gradients_->Whole(unit, slot);
+  }
   absl::Span<const int> UnitsOfBlock(int block) const { return options_.blocks.units[block]; }
   int num_blocks() const { return static_cast<int>(options_.blocks.units.size()); }
 
@@ -122,7 +126,7 @@ class ShardedParameters {
     std::vector<at::Tensor> gradient;
   };
 
-  static Shards Allocate(const layout::FlatLayout& layout, layout::Strategy strategy);
+  static Shards Allocate(const layout::FlatLayout& layout, const Options& options);
   SlotPool MakePool(const layout::SlotLayout& slots, const std::vector<at::Tensor>& whole_shards,
                     Region region) const;
   layout::SlotChoice Slots() const;
@@ -136,7 +140,7 @@ class ShardedParameters {
   const layout::RankGrid grid_;
   const Shards shards_;
   SlotPool gathered_;
-  SlotPool gradients_;
+  std::optional<SlotPool> gradients_;  // none without has_gradients
 };
 
 }  // namespace sotto::fsdp

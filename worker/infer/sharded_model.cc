@@ -55,7 +55,8 @@ absl::StatusOr<std::unique_ptr<ShardedModel>> ShardedModel::Create(
                                            model->description_, model->layout_, communicator,
                                            {.gathered_slots = choice.gathered_slots,
                                             .gradient_slots = choice.gradient_slots,
-                                            .strategy = choice.strategy}));
+                                            .strategy = choice.strategy,
+                                            .has_gradients = false}));
   model->forward_ =
       std::make_unique<ForwardPass>(layout::MakeScheduleOptions(model->description_, choice),
                                     *model->model_, *model->parameters_);

@@ -20,7 +20,7 @@
 namespace sotto::infer {
 
 // A model that is read, never trained: its shards on this rank and the forward passes over them.
-// Gradient shards are never touched, so that they take address space alone. Trainer thread only.
+// Nothing is allocated for gradients. Trainer thread only.
 class ShardedModel {
  public:
   struct Options {

@@ -35,8 +35,8 @@ v1::ModelSpec TinyModel() {
   return model;
 }
 
-absl::Status WriteTinyModel(const std::string& directory, const std::string& missing) {
-  const v1::ModelSpec model = TinyModel();
+absl::Status WriteModel(const v1::ModelSpec& model, const std::string& directory,
+                        const std::string& missing) {
   ASSIGN_OR_RETURN(const spec::HuggingFaceConfigText config,
                    spec::FormatHuggingFaceConfig(model, "F32"));
   ASSIGN_OR_RETURN(const layout::ModelDescription description, spec::DescribeModel(model));
@@ -61,6 +61,10 @@ absl::Status WriteTinyModel(const std::string& directory, const std::string& mis
     RETURN_IF_ERROR(writer->Append(values));
   }
   return writer->Finish();
+}
+
+absl::Status WriteTinyModel(const std::string& directory, const std::string& missing) {
+  return WriteModel(TinyModel(), directory, missing);
 }
 
 }  // namespace sotto::integration

@@ -13,7 +13,12 @@ namespace sotto::integration {
 // its next tokens differ from prompt to prompt.
 v1::ModelSpec TinyModel();
 
-// Writes it: config.json and one file of tensors. `missing` names a parameter to leave out.
+// Writes a model with its initial values: config.json and one file of tensors. `missing` names a
+// parameter to leave out.
+absl::Status WriteModel(const v1::ModelSpec& model, const std::string& directory,
+                        const std::string& missing = "");
+
+// Writes TinyModel().
 absl::Status WriteTinyModel(const std::string& directory, const std::string& missing = "");
 
 }  // namespace sotto::integration
