@@ -10,6 +10,12 @@ constexpr int64_t kSlabAlignment = 16;
 // Rows of the tile in which a tied embedding's cross term is formed (worker/nn/tied_embedding).
 constexpr int64_t kCrossTile = 128;
 
+// Inputs and outputs of one pass of a convolution (worker/nn/conv2d).
+constexpr double kPassElements = 1 << 18;
+// Operand and result in oneDNN's order, the result in ours; a half more for channels that fill up
+// its vectors.
+constexpr double kPassCopies = 3;
+
 }  // namespace
 
 LayerMemory::LayerMemory(const UnitDescription& unit, int layer, const Shape& shape)
@@ -54,7 +60,11 @@ double LayerMemory::InputGrad() const {
 }
 
 double LayerMemory::ConvolutionScratch(double input) const {
-  return 2 * (Output() + input) + static_cast<double>(layer_.inputs * layer_.outputs);
+  const auto weight = static_cast<double>(layer_.inputs * layer_.outputs);
+  const double all = Output() + input;
+  const double example = all / static_cast<double>(std::max<int64_t>(1, shape_.examples));
+  const double pass = std::min(all, std::max({kPassElements, weight, example}));
+  return kPassCopies * (pass + weight);
 }
 
 double LayerMemory::NormScratch() const {
@@ -82,11 +92,7 @@ double LayerMemory::WeightGradScratch(bool scaled, double examples) const {
     return static_cast<double>(shape_.examples * layer_.outputs) *
            (layer_.kind == LayerKind::kRmsNorm ? 1 : 2);
   }
-  if (is_lookup()) return 0;
-  if (layer_.kind == LayerKind::kConv2d) {  // Scaled output gradients, and the sum.
-    return (scaled ? Rows() * static_cast<double>(layer_.outputs) : 0) +
-           static_cast<double>(layer_.inputs * layer_.outputs);
-  }
+  if (is_lookup() || is_convolution()) return 0;     // ConvolutionScratch.
   const double factors = trains_bias_ ? Rows() : 0;  // One per row.
   if (!trains_weight_ || !scaled) return factors;
   // The narrower of input and output gradients, each row times its example's coefficient.

@@ -28,8 +28,10 @@ class LayerMemory {
   // Its example's gradients are held in a slab (HeldForm::kSlab).
   bool has_slab() const { return is_trainable_ && !is_lookup(); }
 
-  // What a convolution's BackwardInput needs for itself, with an input of `input` values: ATen may
-  // bring operands and result into another order of memory, which is oneDNN's choice for the CPU.
+  bool is_convolution() const { return layer_.kind == LayerKind::kConv2d; }
+  // What each of a convolution's Forward, BackwardInput and WeightGrad needs for itself, with an
+  // input of `input` values: an upper bound. oneDNN may bring operands and result of one pass into
+  // another order of memory with more channels, which is its choice for the CPU.
   double ConvolutionScratch(double input) const;
 
   // Forward: the output, whether the input is kept, and what is kept besides.

@@ -26,6 +26,8 @@ class MemoryMeter {
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
 
+    double elements() const { return elements_; }
+
     // The same memory, for another purpose.
     void SetUse(TensorUse use) {
       meter_.Remove(use_, elements_);

@@ -172,7 +172,9 @@ class Step {
     if (memory.Statistics() > 0) {
       saved.push_back(Make(memory.Statistics(), TensorUse::kActivations));
     }
-    return Make(memory.Output(), TensorUse::kActivations);
+    const Tensor output = Make(memory.Output(), TensorUse::kActivations);
+    if (memory.is_convolution()) Scratch(memory.ConvolutionScratch(input->elements()));
+    return output;
   }
 
   Tensor LayerForward(size_t stage, int layer, const Tensor& input) {
@@ -322,15 +324,17 @@ class Step {
     const LayerMemory memory = MemoryOf(model_.stages[stage], layer);
     if (memory.is_trainable()) Visit(stage, layer, grads, for_norms);
     const double size = input > 0 ? input : memory.InputGrad();
-    if (input > 0) Scratch(memory.ConvolutionScratch(input));
-    return size > 0 ? Make(size) : nullptr;
+    const Tensor input_grads = size > 0 ? Make(size) : nullptr;
+    if (memory.is_convolution()) Scratch(memory.ConvolutionScratch(size));
+    return input_grads;
   }
 
   void Visit(size_t stage, int layer, const Tensor& grads, bool for_norms) {
     const int unit = model_.stages[stage];
     const LayerMemory memory = MemoryOf(unit, layer);
     if (!for_norms) {
-      Scratch(memory.WeightGradScratch(/*scaled=*/options_.mode.norm != Norm::kNone));
+      const bool scaled = options_.mode.norm != Norm::kNone;
+      WeightGrad(memory, stages_[stage].saved[layer], scaled, examples_);
       return;
     }
     const UnitMode& mode = ModeOf(unit, layer);
@@ -344,6 +348,11 @@ class Step {
     if (!deferred) Scratch(slab ? memory.HoldScratch() : memory.NormScratch());
     if (deferred) Hold(entry, deferred_);
     if (!slab && IsOnePass(mode.kept)) Hold(entry, book_);
+  }
+
+  void WeightGrad(const LayerMemory& memory, const Saved& saved, bool scaled, double examples) {
+    Scratch(memory.is_convolution() ? memory.ConvolutionScratch(saved[0]->elements())
+                                    : memory.WeightGradScratch(scaled, examples));
   }
 
   static void Hold(const Entry& entry, std::vector<Entry>& where) {
@@ -368,8 +377,7 @@ class Step {
       for (Entry& entry : book_) {
         if (entry.unit != model_.stages[stage] || entry.examples == 0) continue;
         const Tensor logits = Make(entry.recomputed);
-        Scratch(
-            MemoryOf(entry.unit, entry.layer).WeightGradScratch(/*scaled=*/true, entry.examples));
+        WeightGrad(MemoryOf(entry.unit, entry.layer), entry.saved, /*scaled=*/true, entry.examples);
         entry = {};
       }
     }

@@ -1,11 +1,13 @@
 #include "worker/nn/conv2d.h"
 
+#include <algorithm>
 #include <optional>
 #include <tuple>
 #include <vector>
 
 #include "ATen/ops/conv2d.h"
 #include "ATen/ops/convolution_backward.h"
+#include "ATen/ops/empty.h"
 #include "ATen/ops/im2col.h"
 #include "kernels/sum_of_squares.h"
 #include "worker/nn/float32.h"
@@ -14,6 +16,10 @@
 
 namespace sotto::nn {
 namespace {
+
+// Inputs and outputs of one pass, 1 MiB, unless the weight is larger: each pass copies that, too.
+// Known to common/layout/layer_memory.
+constexpr int64_t kPassElements = int64_t{1} << 18;
 
 std::vector<int> ParametersOf(const Conv2d::Options& options) {
   std::vector<int> parameters;
@@ -30,21 +36,53 @@ at::Tensor Rows(const at::Tensor& grads) { return grads.flatten(2).transpose(1, 
 Conv2d::Conv2d(const Options& options)
     : Layer(ParametersOf(options), options.index), options_(options) {}
 
+template <typename Use>
+void Conv2d::ForEachPass(const at::Tensor& input, const at::Tensor& output, int64_t weight_elements,
+                         const Use& use) const {
+  const int64_t examples = input.size(0);
+  if (examples == 0) return;
+  const int64_t elements = (input.numel() + output.numel()) / examples;
+  const int64_t at_once = std::max<int64_t>(
+      1, std::max(kPassElements, weight_elements) / std::max<int64_t>(1, elements));
+  for (int64_t begin = 0; begin < examples; begin += at_once) {
+    use(begin, std::min(at_once, examples - begin));
+  }
+}
+
 at::Tensor Conv2d::Forward(absl::Span<const at::Tensor> parameters, const at::Tensor& input,
                            SavedInput* saved) const {
   saved->activations = input;
   std::optional<at::Tensor> bias;
   if (options_.bias != kNoBias) bias = parameters[options_.bias];
-  return at::conv2d(input, parameters[options_.weight], bias, options_.stride, options_.padding,
-                    /*dilation=*/{1, 1}, options_.groups);
+  const at::Tensor& weight = parameters[options_.weight];
+  std::vector<int64_t> sizes = {input.size(0), weight.size(0)};
+  for (int64_t side : {0, 1}) {
+    sizes.push_back((input.size(2 + side) + 2 * options_.padding[side] - options_.kernel[side]) /
+                        options_.stride[side] +
+                    1);
+  }
+  const at::Tensor output = at::empty(sizes, input.options());
+  ForEachPass(input, output, weight.numel(), [&](int64_t begin, int64_t count) {
+    output.narrow(0, begin, count)
+        .copy_(at::conv2d(input.narrow(0, begin, count), weight, bias, options_.stride,
+                          options_.padding, /*dilation=*/{1, 1}, options_.groups));
+  });
+  return output;
 }
 
 at::Tensor Conv2d::BackwardInput(absl::Span<const at::Tensor> parameters, const SavedInput& saved,
                                  const at::Tensor& output_grads) const {
-  return std::get<0>(at::convolution_backward(
-      output_grads, saved.activations, parameters[options_.weight], /*bias_sizes=*/std::nullopt,
-      options_.stride, options_.padding, /*dilation=*/{1, 1}, /*transposed=*/false,
-      /*output_padding=*/{0, 0}, options_.groups, std::array<bool, 3>{true, false, false}));
+  const at::Tensor& weight = parameters[options_.weight];
+  const at::Tensor input_grads = at::empty(saved.activations.sizes(), output_grads.options());
+  ForEachPass(input_grads, output_grads, weight.numel(), [&](int64_t begin, int64_t count) {
+    input_grads.narrow(0, begin, count)
+        .copy_(std::get<0>(at::convolution_backward(
+            output_grads.narrow(0, begin, count), saved.activations.narrow(0, begin, count), weight,
+            /*bias_sizes=*/std::nullopt, options_.stride, options_.padding, /*dilation=*/{1, 1},
+            /*transposed=*/false, /*output_padding=*/{0, 0}, options_.groups,
+            std::array<bool, 3>{true, false, false})));
+  });
+  return input_grads;
 }
 
 template <typename Use>
@@ -82,12 +120,17 @@ void Conv2d::WeightGrad(const SavedInput& saved, const at::Tensor& output_grads,
   const at::Tensor grads = Float32(output_grads);
   if (trains_weight() && grads.size(0) > 0) {
     const at::Tensor& sum = gradients[options_.weight];
-    const at::Tensor scaled =
-        coefficients_B.defined() ? grads.mul(coefficients_B.view({-1, 1, 1, 1})) : grads;
-    at::Tensor(sum).add_(std::get<1>(at::convolution_backward(
-        scaled, Float32(saved.activations), sum, /*bias_sizes=*/std::nullopt, options_.stride,
-        options_.padding, /*dilation=*/{1, 1}, /*transposed=*/false, /*output_padding=*/{0, 0},
-        options_.groups, std::array<bool, 3>{false, true, false})));
+    const at::Tensor inputs = Float32(saved.activations);
+    ForEachPass(inputs, grads, sum.numel(), [&](int64_t begin, int64_t count) {
+      at::Tensor scaled = grads.narrow(0, begin, count);
+      if (coefficients_B.defined()) {
+        scaled = scaled.mul(coefficients_B.narrow(0, begin, count).view({-1, 1, 1, 1}));
+      }
+      at::Tensor(sum).add_(std::get<1>(at::convolution_backward(
+          scaled, inputs.narrow(0, begin, count), sum, /*bias_sizes=*/std::nullopt, options_.stride,
+          options_.padding, /*dilation=*/{1, 1}, /*transposed=*/false, /*output_padding=*/{0, 0},
+          options_.groups, std::array<bool, 3>{false, true, false})));
+    });
   }
   if (trains_bias()) AddScaledColumnSums(Rows(grads), coefficients_B, gradients[options_.bias]);
 }

@@ -8,7 +8,8 @@
 
 namespace sotto::nn {
 
-// Convolution of [B, C, H, W], contiguous, with zero padding: y [B, O, H', W']. Its norm rule is
+// Convolution of [B, C, H, W], contiguous, with zero padding: y [B, O, H', W']. oneDNN's copies of
+// operands, whose size is its choice for the CPU, are of few examples at a time. Its norm rule is
 // the linear layer's over patches: an example's gradient is sum_positions gy[position]
 // patch[position]^T, group by group. Patches of one example at a time are materialised.
 class Conv2d final : public Layer {
@@ -42,6 +43,11 @@ class Conv2d final : public Layer {
                     absl::Span<const at::Tensor> slabs, const at::Tensor& norm_sq_B) const override;
 
  private:
+  // Calls `use(begin, count)` for ranges of examples, of which one at a time is in oneDNN's hands.
+  template <typename Use>
+  void ForEachPass(const at::Tensor& input, const at::Tensor& output, int64_t weight_elements,
+                   const Use& use) const;
+
   bool trains_weight() const { return !options_.weight_frozen; }
   bool trains_bias() const { return options_.bias != kNoBias && !options_.bias_frozen; }
 
