@@ -1,10 +1,15 @@
-// Steps on 32768 tokens allocate nothing of T x T values.
+// Steps on 32768 tokens allocate nothing of T x T values, whichever modes `auto` chooses.
 #include <cstdint>
 #include <string>
 
-#include "ATen/ops/empty.h"
+#include "ATen/Functions.h"
+#include "common/base/status_matchers.h"
+#include "common/layout/device_profile.h"
+#include "common/layout/encoder_description.h"
 #include "common/layout/gpt2_description.h"
+#include "common/layout/image_descriptions.h"
 #include "common/layout/llama_description.h"
+#include "common/layout/mode_choice.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/mode_run.h"
 #include "worker/memory/tensor_memory.h"
@@ -35,12 +40,40 @@ layout::ModelDescription Llama(int64_t length) {
                                         .max_length = length});
 }
 
-// The most that a step of one example of `length` tokens holds at once.
-int64_t PeakOf(const layout::ModelDescription& description, const std::string& mode,
-               int64_t length) {
+layout::ModelDescription Encoder(int64_t length) {
+  return *layout::MakeEncoderDescription({.vocabulary_size = kVocabulary,
+                                          .width = 8,
+                                          .layers = 1,
+                                          .heads = 2,
+                                          .max_length = length,
+                                          .classes = 3});
+}
+
+// As long as two thirds of `length`, then padding.
+models::MicroBatch LabelledBatch(int64_t length) {
+  models::MicroBatch batch = MakeMicroBatch(1, length, kVocabulary, /*seed=*/4);
+  batch.loss_mask_BT.zero_();
+  batch.labels_B = at::ones({1}, at::kLong);
+  batch.token_mask_BT = at::ones({1, length});
+  batch.token_mask_BT.narrow(1, length * 2 / 3, length - length * 2 / 3).zero_();
+  return batch;
+}
+
+constexpr int64_t kSide = 128;  // pixels, each a patch: a sequence of 16384, and a class token
+
+models::MicroBatch ImageBatch() {
+  return {.tokens_BT = at::zeros({1, 1}, at::kLong),
+          .loss_mask_BT = at::zeros({1, 1}),
+          .example_ids = {0},
+          .labels_B = at::ones({1}, at::kLong),
+          .values_BCHW = at::linspace(-1, 1, kSide * kSide).view({1, 1, kSide, kSide})};
+}
+
+// The most that a step of one example holds at once.
+int64_t PeakOf(const layout::ModelDescription& description, const ModeOptions& mode,
+               const models::MicroBatch& batch) {
   const TestModel model = MakeTestModel(description, /*stddev=*/0.1, /*seed=*/3);
-  const models::MicroBatch batch = MakeMicroBatch(1, length, kVocabulary, /*seed=*/4);
-  ModeRun run(model, {.mode = mode}, /*max_examples=*/1);
+  ModeRun run(model, mode, /*max_examples=*/1);
   memory::ResetTensorPeak();
   run.Run(batch);
   return memory::TensorPeakBytes();
@@ -50,7 +83,8 @@ int64_t SquareBytes(int64_t length) { return length * length * int64_t{sizeof(fl
 
 void ExpectNoSquare(const layout::ModelDescription& description, const std::string& mode,
                     int64_t length) {
-  EXPECT_LT(PeakOf(description, mode, length), SquareBytes(length) / 16) << mode;
+  const models::MicroBatch batch = MakeMicroBatch(1, length, kVocabulary, /*seed=*/4);
+  EXPECT_LT(PeakOf(description, {.mode = mode}, batch), SquareBytes(length) / 16) << mode;
 }
 
 TEST(LongLengthsTest, PlainTraining) { ExpectNoSquare(Llama(kLong), "no_dp", kLong); }
@@ -62,6 +96,65 @@ TEST(LongLengthsTest, HeldGradients) { ExpectNoSquare(Llama(kLong), "per_example
 // The cross term of embedding and head is of all pairs of positions.
 TEST(LongLengthsTest, NormsOfATiedHead) {
   ExpectNoSquare(Gpt2(kLong / 2, true), "flash_bk", kLong / 2);
+}
+
+TEST(LongLengthsTest, AnEncoderOverPaddedTokens) {
+  EXPECT_LT(PeakOf(Encoder(kLong), {.mode = "flash"}, LabelledBatch(kLong)),
+            SquareBytes(kLong) / 16);
+}
+
+TEST(LongLengthsTest, APictureOfManyPatches) {
+  const layout::ModelDescription vit =
+      *layout::MakeVitDescription({.grid = {.channels = 1, .image_size = kSide, .patch_size = 1},
+                                   .width = 8,
+                                   .layers = 1,
+                                   .heads = 2,
+                                   .outputs = 3});
+  for (const std::string mode : {"flash", "per_example"}) {
+    EXPECT_LT(PeakOf(vit, {.mode = mode}, ImageBatch()), SquareBytes(kSide * kSide) / 16) << mode;
+  }
+}
+
+std::string NameOf(const layout::UnitMode& mode) {
+  for (const layout::NamedMode& named : layout::kGradientModes) {
+    if (named.mode == mode) return std::string(named.name);
+  }
+  return "";
+}
+
+// On devices whose rates, or memory, lead to each kind of kept value.
+TEST(LongLengthsTest, WhateverAutoChooses) {
+  struct Case {
+    double hold_bytes;
+    layout::Kept kept;
+    bool only_two_passes_fit;
+  };
+  const layout::ModelDescription model = Llama(kLong);
+  const models::MicroBatch batch = MakeMicroBatch(1, kLong, kVocabulary, /*seed=*/4);
+  const auto bytes = [](const layout::ModeChoice& choice) {
+    return int64_t{choice.mode.kept == layout::Kept::kActivations ? 1 : 2};
+  };
+  for (const auto& [hold_bytes, kept, only_two_passes_fit] :
+       {Case{1e15, layout::Kept::kExampleGrads, false}, Case{1, layout::Kept::kOutputGrads, false},
+        Case{1e15, layout::Kept::kActivations, true}}) {
+    layout::DeviceProfile profile = layout::TypicalDeviceProfile();
+    profile.hold_bytes = profile.fold_bytes = hold_bytes;
+    ASSERT_OK_AND_ASSIGN(const layout::ModeChoice choice,
+                         layout::ChooseMode(model,
+                                            {.length = kLong,
+                                             .largest_micro_batch_size = 1,
+                                             .memory_limit_bytes = only_two_passes_fit ? 1 : 2},
+                                            profile, bytes));
+    bool keeps = choice.mode.kept == kept;
+    for (const auto& unit : choice.layer_modes) {
+      for (const layout::UnitMode& mode : unit) keeps |= mode.kept == kept;
+    }
+    EXPECT_TRUE(keeps) << static_cast<int>(kept);
+    EXPECT_LT(
+        PeakOf(model, {.mode = NameOf(choice.mode), .layer_modes = choice.layer_modes}, batch),
+        SquareBytes(kLong) / 16)
+        << NameOf(choice.mode);
+  }
 }
 
 // Three examples of up to 40 tokens of a vocabulary of 29, against the norms of their own

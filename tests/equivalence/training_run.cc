@@ -23,6 +23,7 @@
 #include "common/layout/strategy.h"
 #include "common/spec/model_layout.h"
 #include "common/spec/sharding_choice.h"
+#include "tests/equivalence/gathered.h"
 #include "tests/equivalence/padding.h"
 #include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
@@ -65,38 +66,6 @@ std::string WriteTokens(const std::string& path, const RunOptions& options) {
   return *sha256;
 }
 
-// Writes the gathered model of the training, parameter after parameter.
-absl::StatusOr<std::string> Gathered(Training& training) {
-  fsdp::ShardedParameters& parameters = training.parameters();
-  std::string bytes;
-  for (int unit = 0; unit < parameters.layout().num_units(); ++unit) {
-    const int slot = unit == 0 ? layout::kRootSlot : 1;
-    RETURN_IF_ERROR(parameters.Gather(unit, slot));
-    for (const layout::ParameterLayout& place : parameters.layout().unit(unit).parameters) {
-      const at::Tensor view =
-          parameters.WholeUnit(unit, slot).narrow(0, place.offset, place.elements);
-      bytes.append(static_cast<const char*>(view.data_ptr()), view.nbytes());
-    }
-  }
-  return bytes;
-}
-
-// The optimizer's state, one tensor after the other.
-absl::StatusOr<std::string> GatheredState(Training& training) {
-  fsdp::ShardedParameters& parameters = training.parameters();
-  std::string bytes;
-  for (const optim::StateTensor& tensor : training.optimizer().State()) {
-    const auto elements = static_cast<size_t>(tensor.values.numel());
-    if (elements == 0) continue;  // of a frozen unit
-    std::vector<float> whole(elements * parameters.grid().shards);
-    RETURN_IF_ERROR(parameters.communicator().AllGather(
-        parameters.shard_group(), {tensor.values.const_data_ptr<float>(), elements},
-        absl::MakeSpan(whole)));
-    bytes.append(reinterpret_cast<const char*>(whole.data()), whole.size() * sizeof(float));
-  }
-  return bytes;
-}
-
 // Every rank's own.
 absl::StatusOr<std::vector<double>> OfAllRanks(comm::Communicator& communicator, int64_t own) {
   std::vector<double> values(communicator.world_size());
@@ -109,14 +78,6 @@ absl::StatusOr<std::vector<double>> OfAllRanks(comm::Communicator& communicator,
 absl::StatusOr<int64_t> Largest(comm::Communicator& communicator, int64_t own) {
   ASSIGN_OR_RETURN(const std::vector<double> peaks, OfAllRanks(communicator, own));
   return static_cast<int64_t>(*std::max_element(peaks.begin(), peaks.end()));
-}
-
-int64_t BytesOf(const std::vector<optim::StateTensor>& state) {
-  int64_t bytes = 0;
-  for (const optim::StateTensor& tensor : state) {
-    bytes += static_cast<int64_t>(tensor.values.nbytes());
-  }
-  return bytes;
 }
 
 class RecordingObserver : public train::TrainObserver {
@@ -178,14 +139,14 @@ const comm::RankBodyRegistration kTrain(
       ASSIGN_OR_RETURN(const int64_t tensor_peak,
                        Largest(*communicator, memory::TensorPeakBytes()));
       ASSIGN_OR_RETURN(const int64_t peak, Largest(*communicator, PeakResidentBytes()));
-      ASSIGN_OR_RETURN(const std::string bytes, Gathered(*training));
+      ASSIGN_OR_RETURN(const std::string bytes, GatherParameters(training->parameters()));
       RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "model", bytes));
-      ASSIGN_OR_RETURN(const std::string state_bits, GatheredState(*training));
-      RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "optimizer's state", state_bits));
       const std::vector<optim::StateTensor> state = training->optimizer().State();
+      ASSIGN_OR_RETURN(const std::string state_bits, GatherState(training->parameters(), state));
+      RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "optimizer's state", state_bits));
       RETURN_IF_ERROR(CheckPaddingIsZero(training->parameters(), state));
       ASSIGN_OR_RETURN(const std::vector<double> state_bytes,
-                       OfAllRanks(*communicator, BytesOf(state)));
+                       OfAllRanks(*communicator, StateBytes(state)));
       if (context.rank != 0) return communicator->Barrier();
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/parameters.bin"), bytes));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/losses.txt"),
