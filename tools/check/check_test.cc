@@ -132,38 +132,6 @@ TEST(ModesTest, OtherFamiliesAgreeWithTheirOracles) {
   }
 }
 
-// Frozen parameters take no part in the oracle's norms and get none of its noise.
-TEST(ModesTest, AdaptedModelsAgreeWithTheirOracles) {
-  v1::ModelSpec lora = SmallSettings().model;
-  lora.mutable_adaptation()->mutable_lora()->set_rank(2);
-  v1::ModelSpec biases = SmallSettings().model;
-  biases.mutable_adaptation()->set_bias_only(true);
-  v1::ModelSpec frozen = SmallSettings().model;
-  frozen.mutable_adaptation()->add_frozen("wte.*");
-  frozen.mutable_adaptation()->add_frozen("h.0.*");
-  v1::ModelSpec llama;
-  llama.mutable_llama()->set_vocabulary_size(31);
-  llama.mutable_llama()->set_width(16);
-  llama.mutable_llama()->set_layers(2);
-  llama.mutable_llama()->set_heads(4);
-  llama.mutable_llama()->set_hidden_width(24);
-  llama.mutable_llama()->set_max_length(12);
-  llama.mutable_llama()->set_init_stddev(0.2);
-  llama.mutable_adaptation()->mutable_lora()->set_rank(3);
-  for (const v1::ModelSpec& model : {lora, biases, frozen, llama}) {
-    SCOPED_TRACE(model.ShortDebugString());
-    Preset preset{.name = "test",
-                  .settings = SmallSettings(),
-                  .modes = {{.name = "per_example"}, {.name = "flash"}, {.name = "ghost_bk"}},
-                  .reference = "per_example"};
-    preset.settings.model = model;
-    preset.settings.noise_multiplier = 0.01;
-    ASSERT_OK_AND_ASSIGN(const ModeComparison comparison, Compare(preset));
-    EXPECT_THAT(comparison.Disagreeing(), IsEmpty()) << ReportText(comparison);
-    EXPECT_GT(comparison.outcomes[0].from_oracle->loss.largest, 0);
-  }
-}
-
 TEST(ModesTest, ReportHoldsEveryStepAndLayer) {
   Preset preset{.name = "test",
                 .settings = SmallSettings(),

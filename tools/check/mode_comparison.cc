@@ -62,6 +62,9 @@ class Comparison {
   absl::Status ChooseClipNorm() {
     ASSIGN_OR_RETURN(const v1::JobPlan plan, CommonPlan());
     result_.parameters = plan.train().parameters();
+    for (const v1::UnitPlan& unit : plan.sharding().units()) {
+      result_.trained_parameters += unit.trained_elements();
+    }
     if (!result_.preset.clips_half) return absl::OkStatus();
     ASSIGN_OR_RETURN(const std::unique_ptr<Oracle> oracle, Oracle::Create(plan));
     RunSettings& settings = result_.preset.settings;
@@ -125,7 +128,8 @@ class Comparison {
     for (const std::optional<RecordedRun>* oracle :
          {&result_.clipped_oracle, &result_.unclipped_oracle}) {
       if (!oracle->has_value()) continue;
-      limit = std::max(limit, DistanceLimit(result_.preset.settings, result_.parameters, **oracle));
+      limit = std::max(
+          limit, DistanceLimit(result_.preset.settings, result_.trained_parameters, **oracle));
     }
     result_.tolerance.parameter_distance = limit;
   }
