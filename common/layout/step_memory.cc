@@ -7,40 +7,17 @@
 #include <utility>
 
 #include "common/layout/layer_memory.h"
+#include "common/layout/step_state.h"
 
 namespace sotto::layout {
 namespace {
 
-using Tensor = MemoryMeter::Tensor;
 using Kind = TraceOperation::Kind;
 
 // int64 tokens and two fp32 masks.
 constexpr double kBatchPerToken = 2 + 1 + 1;
 // Norms, coefficients, losses, labels.
 constexpr double kBatchPerExample = 32;
-
-// What a layer's forward keeps for its verbs.
-using Saved = std::vector<Tensor>;
-
-// A stage between Forward and Release.
-struct StageState {
-  std::vector<Tensor> kept;
-  std::map<int, Saved> saved;  // by layer
-  Tensor input;                // of a checkpointed stage
-  // Of a head.
-  Tensor logit_grads;
-  Tensor cross_term;
-};
-
-// What a sink holds of one visit (dp::BookKeeping, dp::DeferredNorms).
-struct Entry {
-  int unit = 0;
-  int layer = 0;
-  Saved saved;
-  Tensor output_grads;
-  double recomputed = 0;  // logits that are formed again
-  double examples = 0;
-};
 
 class Step {
  public:
@@ -339,11 +316,11 @@ class Step {
     }
     const UnitMode& mode = ModeOf(unit, layer);
     const bool deferred = mode.when == When::kAfterBackward;
-    const Entry entry{.unit = unit,
-                      .layer = layer,
-                      .saved = stages_[stage].saved[layer],
-                      .output_grads = grads,
-                      .examples = examples_};
+    const HeldVisit entry{.unit = unit,
+                          .layer = layer,
+                          .saved = stages_[stage].saved[layer],
+                          .output_grads = grads,
+                          .examples = examples_};
     const bool slab = HoldsGradient(unit, layer);
     if (!deferred) Scratch(slab ? memory.HoldScratch() : memory.NormScratch());
     if (deferred) Hold(entry, deferred_);
@@ -355,7 +332,7 @@ class Step {
                                     : memory.WeightGradScratch(scaled, examples));
   }
 
-  static void Hold(const Entry& entry, std::vector<Entry>& where) {
+  static void Hold(const HeldVisit& entry, std::vector<HeldVisit>& where) {
     if (entry.output_grads != nullptr) entry.output_grads->SetUse(TensorUse::kHeld);
     where.push_back(entry);
   }
@@ -363,7 +340,7 @@ class Step {
   // ---- after the pass with norms ----
 
   void MeasureDeferred() {
-    for (Entry& entry : deferred_) {
+    for (HeldVisit& entry : deferred_) {
       if (!HoldsGradient(entry.unit, entry.layer)) continue;
       Scratch(MemoryOf(entry.unit, entry.layer).HoldScratch());
       entry = {};
@@ -374,7 +351,7 @@ class Step {
   // Blocks from the last to the first, then the root.
   void Fold() {
     for (size_t stage = stages_.size() - 1; stage-- > 0;) {
-      for (Entry& entry : book_) {
+      for (HeldVisit& entry : book_) {
         if (entry.unit != model_.stages[stage] || entry.examples == 0) continue;
         const Tensor logits = Make(entry.recomputed);
         WeightGrad(MemoryOf(entry.unit, entry.layer), entry.saved, /*scaled=*/true, entry.examples);
@@ -387,8 +364,8 @@ class Step {
   const StepMemoryOptions& options_;
   MemoryMeter& meter_;
   std::vector<StageState> stages_;
-  std::vector<Entry> book_;
-  std::vector<Entry> deferred_;
+  std::vector<HeldVisit> book_;
+  std::vector<HeldVisit> deferred_;
   const double examples_;
   const double tokens_;
 };
