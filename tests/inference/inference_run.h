@@ -18,9 +18,12 @@ struct Ranks {
 };
 
 // One rank, and then every strategy.
-inline constexpr Ranks kAllRanks[] = {{v1::FULL_SHARD, 1}, {v1::FULL_SHARD, 2},
-                                      {v1::FULL_SHARD, 4}, {v1::SHARD_GRAD_OP, 2},
-                                      {v1::NO_SHARD, 2},   {v1::HYBRID_SHARD, 4, 2}};
+inline constexpr Ranks kAllRanks[] = {
+    {v1::FULL_SHARD, 1},     {v1::FULL_SHARD, 2},      {v1::FULL_SHARD, 3},
+    {v1::FULL_SHARD, 4},     {v1::SHARD_GRAD_OP, 1},   {v1::SHARD_GRAD_OP, 2},
+    {v1::SHARD_GRAD_OP, 4},  {v1::NO_SHARD, 1},        {v1::NO_SHARD, 2},
+    {v1::NO_SHARD, 4},       {v1::HYBRID_SHARD, 2, 2}, {v1::HYBRID_SHARD, 4, 2},
+    {v1::HYBRID_SHARD, 4, 1}};
 
 std::string Describe(const Ranks& ranks);
 

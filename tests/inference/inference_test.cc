@@ -29,6 +29,7 @@ namespace {
 
 using Json = nlohmann::json;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr double kTolerance = 1e-5;
 constexpr int64_t kNewTokens = 12;
@@ -177,6 +178,29 @@ TEST_F(InferenceTest, CachedKeysAndValuesGiveTheTokensThatReadingAllAgainGives) 
       EXPECT_EQ(lines[i]["ended_by"], "max_new_tokens");
     }
   }
+}
+
+// The last new token takes the model's last position; one more is refused.
+TEST_F(InferenceTest, TextsMayFillThePositions) {
+  const GoldenModel golden(kGoldenModels[0]);  // It reads 32 tokens.
+  const std::vector<int64_t>& row = golden.tokens_BT[0];
+  v1::InferenceSpec spec =
+      SpecWith(PromptLine({row.begin(), row.begin() + 7}) + PromptLine({row[0]}));
+  spec.mutable_generate()->set_max_new_tokens(25);
+  const std::vector<Json> lines = Lines(Run(golden.directory, spec));
+  const std::vector<Json> prompts = Lines(*ReadFile(spec.prompt_file()));
+  Unsharded unsharded(golden.directory);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    auto text = prompts[i]["tokens"].get<std::vector<int32_t>>();
+    const size_t length = text.size();
+    for (int n = 0; n < 25; ++n) text.push_back(static_cast<int32_t>(unsharded.Next(text)));
+    EXPECT_EQ(lines[i]["tokens"].get<std::vector<int32_t>>(),
+              std::vector<int32_t>(text.begin() + length, text.end()));
+  }
+  spec.mutable_generate()->set_max_new_tokens(26);
+  spec.set_output(folder_ + "/too-long");
+  EXPECT_THAT(RunOnRanks(PlanOf(golden.directory, spec, {})),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("reads 32 at most")));
 }
 
 TEST_F(InferenceTest, TextsDependOnNeitherStrategyNorWorldSizeNorBatchSize) {
