@@ -19,8 +19,8 @@ struct ModeComparison {
   Preset preset;  // with the clip norm that was used
   int64_t parameters = 0;
   int64_t trained_parameters = 0;  // those that noise falls on
-  Tolerance tolerance;  // the parameters' distance is judged under noise alone
-  double epsilon = 0;   // of the steps at the preset's delta, if their seed were secret
+  Tolerance tolerance;             // the parameters' distance is judged under noise alone
+  double epsilon = 0;              // of the steps at the preset's delta, if their seed were secret
   std::optional<RecordedRun> clipped_oracle;    // where a mode clips
   std::optional<RecordedRun> unclipped_oracle;  // where one does not
   std::vector<ModeOutcome> outcomes;            // in the preset's order, the reference first
