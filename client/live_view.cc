@@ -72,6 +72,19 @@ std::string AccuracyText(const v1::StepReport& report) {
                          report.accuracy_standard_error());
 }
 
+// Of the reserve's bound where there is one: a lost attempt may take a job above its plan. A person
+// who stops a job may do so because of what it showed: the bounds are the planned schedule's then.
+std::string SpentText(const v1::Job& job) {
+  const EpsilonBounds bounds = BoundsOf(job.plan());
+  if (!bounds.has_reserve()) {
+    return absl::StrFormat("  epsilon spent   %.4f of at most %.4f planned\n", job.epsilon(),
+                           bounds.planned);
+  }
+  return absl::StrFormat(
+      "  epsilon spent   %.4f of at most %.4f reserved (%.4f planned if no attempt is lost)\n",
+      job.epsilon(), bounds.reserved, bounds.planned);
+}
+
 // Nothing of a dataset was read: nothing to promise.
 std::string InferenceSummary(const v1::Job& job) {
   std::string summary =
@@ -213,18 +226,13 @@ std::string LiveView::Summary(const v1::Job& job) const {
     absl::StrAppendFormat(&summary, "  held-out loss   %.4f before, %.4f after\n",
                           *first_evaluation_, *last_evaluation_);
   }
-  if (!job.plan().privacy().not_private()) {
-    absl::StrAppendFormat(&summary, "  epsilon spent   %.4f of at most %.4f planned\n",
-                          job.epsilon(), job.plan().privacy().epsilon());
-  }
+  if (!job.plan().privacy().not_private()) absl::StrAppend(&summary, SpentText(job));
   if (!job.checkpoint_path().empty()) {
     absl::StrAppendFormat(&summary, "  checkpoint      %s (after %d steps)\n",
                           job.checkpoint_path(), job.checkpoint_step());
   }
-  // A person who stops a job may do so because of what it showed: only the planned schedule's
-  // epsilon holds then.
-  const double promised = std::max(job.epsilon(), job.plan().privacy().epsilon());
-  absl::StrAppend(&summary, "\n", Promise(job.plan().privacy(), promised), "\n");
+  absl::StrAppend(&summary, "\n", PromiseAfter(job.plan(), job.epsilon(), job.restarts() > 0),
+                  "\n");
   const bool exports = spec::FormatHuggingFaceConfig(job.plan().spec().model(), "F32").ok();
   if (!job.checkpoint_path().empty() && exports) {
     absl::StrAppendFormat(&summary,

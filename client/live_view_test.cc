@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "client/promise.h"
 #include "gmock/gmock.h"
@@ -195,10 +197,77 @@ TEST(LiveViewTest, TheSummaryProposesNoExportThatWouldBeRefused) {
   EXPECT_THAT(view.Summary(job), HasSubstr("/state/jobs/job-7/checkpoints/step-10"));
 }
 
+// Planned for 8, reserved for 11.3774: half as many steps again.
+v1::Job MakeJobWithReserve() {
+  v1::Job job = MakeJob();
+  v1::PrivacyPlan& privacy = *job.mutable_plan()->mutable_privacy();
+  privacy.set_epsilon(8);
+  privacy.set_planned_steps(10);
+  privacy.set_charged_steps(15);
+  privacy.set_reserved_epsilon(11.3774);
+  job.mutable_plan()->mutable_dataset()->set_budget_delta(1e-6);
+  job.set_epsilon(7.25);
+  return job;
+}
+
+TEST(LiveViewTest, WithACrashReserveTheSummaryNamesBothBounds) {
+  const std::string summary = MakeView(/*is_terminal=*/false).Summary(MakeJobWithReserve());
+  EXPECT_THAT(summary, HasSubstr("epsilon spent   7.2500 of at most 11.3774 reserved (8.0000 "
+                                 "planned if no attempt is lost)\n"));
+  EXPECT_THAT(summary, HasSubstr("by at most epsilon = 8, delta = 1e-06 if no attempt is lost, and "
+                                 "at most epsilon = 11.38, delta = 1e-06 with the crash reserve."));
+}
+
+TEST(LiveViewTest, AJobThatLostAttemptsIsPromisedItsReserveAlone) {
+  v1::Job job = MakeJobWithReserve();
+  job.set_restarts(2);
+  for (const double spent : {7.25, 8.1986}) {
+    job.set_epsilon(spent);
+    const std::string summary = MakeView(/*is_terminal=*/false).Summary(job);
+    EXPECT_THAT(summary, HasSubstr("by at most epsilon = 11.38, delta = 1e-06 (attempts were lost"))
+        << summary;
+    EXPECT_THAT(summary, Not(HasSubstr("epsilon = 8")));
+  }
+}
+
+TEST(PromiseTest, ALooserAccountantIsNoReserve) {
+  v1::JobPlan plan = MakeJobWithReserve().plan();
+  plan.mutable_privacy()->set_charged_steps(10);
+  EXPECT_EQ(BoundsOf(plan).reserved, 8);
+  EXPECT_THAT(Promise(plan), HasSubstr("by at most epsilon = 8, delta = 1e-06. Unit"));
+  // Ten steps of three epochs, one epoch of which is a reserve.
+  plan.mutable_privacy()->mutable_sampler()->set_steps_per_epoch(4);
+  plan.mutable_privacy()->set_charged_steps(3);
+  EXPECT_FALSE(BoundsOf(plan).has_reserve());
+  plan.mutable_privacy()->set_charged_steps(4);
+  EXPECT_TRUE(BoundsOf(plan).has_reserve());
+}
+
+TEST(PromiseTest, TheReserveHoldsAtTheBudgetsDeltaWhereThatIsTheLarger) {
+  v1::JobPlan plan = MakeJobWithReserve().plan();
+  plan.mutable_dataset()->set_budget_delta(1e-5);
+  EXPECT_THAT(Promise(plan), HasSubstr("at most epsilon = 11.38, delta = 1e-05 with the crash"));
+}
+
+TEST(PromiseTest, IsRoundedUpwards) {
+  v1::JobPlan plan;
+  for (const auto& [epsilon, text] :
+       std::vector<std::pair<double, std::string>>{{8, "8,"},
+                                                   {8.1984, "8.199,"},
+                                                   {0.3, "0.3,"},
+                                                   {2.5, "2.5,"},
+                                                   {7.9999, "8,"},
+                                                   {0.012341, "0.01235,"},
+                                                   {12345, "1.235e+04,"}}) {
+    plan.mutable_privacy()->set_epsilon(epsilon);
+    EXPECT_THAT(Promise(plan), HasSubstr("epsilon = " + text));
+  }
+}
+
 TEST(PromiseTest, AJobThatIsNotPrivatePromisesNothing) {
-  v1::PrivacyPlan privacy;
-  privacy.set_not_private(true);
-  EXPECT_THAT(Promise(privacy, 0), HasSubstr("may reveal any record"));
+  v1::JobPlan plan;
+  plan.mutable_privacy()->set_not_private(true);
+  EXPECT_THAT(Promise(plan), HasSubstr("may reveal any record"));
 }
 
 }  // namespace

@@ -330,7 +330,7 @@ std::string PlanText(const v1::JobPlan& plan) {
   AddMemory(text, plan.memory());
   for (const std::string& note : plan.notes()) absl::StrAppend(&text, "note: ", note, "\n");
   if (plan.has_inference()) return text;  // No dataset is read: nothing to promise.
-  absl::StrAppend(&text, "\n", client::Promise(plan.privacy(), plan.privacy().epsilon()), "\n");
+  absl::StrAppend(&text, "\n", client::Promise(plan), "\n");
   return text;
 }
 

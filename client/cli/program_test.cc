@@ -275,7 +275,8 @@ TEST(PlanTextTest, SaysWhatIsChargedAndPromised) {
   const std::string text = PlanText(plan);
   EXPECT_THAT(text, HasSubstr("2.5 at delta 1e-06 after 40 steps"));
   EXPECT_THAT(text, HasSubstr("epsilon 2.75 for 44 steps, 4 of them a reserve"));
-  EXPECT_THAT(text, HasSubstr("at most epsilon = 2.5"));
+  EXPECT_THAT(text, HasSubstr("by at most epsilon = 2.5, delta = 1e-06 if no attempt is lost, and "
+                              "at most epsilon = 2.75, delta = 1e-06 with the crash reserve."));
   EXPECT_THAT(text, Not(HasSubstr("not private")));
 }
 
