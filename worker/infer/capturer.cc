@@ -1,6 +1,7 @@
 #include "worker/infer/capturer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <set>
 #include <variant>
@@ -58,6 +59,26 @@ std::vector<TensorShape> ShapesOf(const Task& task, const std::vector<int64_t>& 
     }
   }
   return shapes;
+}
+
+// The rows of a group's texts, text after text and layer after layer; `captured` is by layer.
+absl::Status Write(const Task& task, const TextGroup& group, const std::vector<int64_t>& layers,
+                   const std::vector<at::Tensor>& captured, SafetensorsWriter& part) {
+  for (int64_t b = 0; b < group.size; ++b) {
+    const int64_t prompt = group.first + b;
+    const auto tokens = static_cast<int64_t>(task.prompts[prompt].tokens.size());
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const at::Tensor rows = captured[i].select(0, b).narrow(0, 0, tokens).contiguous();
+      const absl::Span<const float> values(rows.const_data_ptr<float>(), rows.numel());
+      if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+        return absl::InvalidArgumentError(absl::StrCat("model must have finite weights: layer ",
+                                                       layers[i], " of prompt ", prompt,
+                                                       " is not finite"));
+      }
+      RETURN_IF_ERROR(part.Append(values));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Merge(const Task& task, const std::vector<int64_t>& layers) {
@@ -121,15 +142,7 @@ absl::StatusOr<Outcome> RunCapture(const Task& task, const std::vector<int64_t>&
         },
         [](size_t, int64_t, const at::Tensor&) {}));
     for (size_t group = 0; group < groups.size(); ++group) {
-      for (int64_t b = 0; b < groups[group].size; ++b) {
-        const auto tokens =
-            static_cast<int64_t>(task.prompts[groups[group].first + b].tokens.size());
-        for (const at::Tensor& output : captured[group]) {
-          const at::Tensor rows = output.select(0, b).narrow(0, 0, tokens).contiguous();
-          RETURN_IF_ERROR(
-              part.Append({rows.const_data_ptr<float>(), static_cast<size_t>(rows.numel())}));
-        }
-      }
+      RETURN_IF_ERROR(Write(task, groups[group], layers, captured[group], part));
     }
     return true;
   };

@@ -1,5 +1,7 @@
 #include "worker/infer/editor.h"
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <set>
 #include <utility>
@@ -63,6 +65,10 @@ absl::StatusOr<std::vector<float>> ReadVector(const SafetensorsReader& file,
   std::vector<float> values(elements);
   RETURN_IF_ERROR(checkpoint::ReadAsFloats({.file = &file, .entry = entry}, /*begin=*/0,
                                            absl::MakeSpan(values)));
+  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": tensor ", name, " must be finite in float32"));
+  }
   return values;
 }
 

@@ -110,6 +110,9 @@ class Inference {
     ASSIGN_OR_RETURN(const int64_t matrices,
                      ApplyProjections(edit.projections(), edit.scale() == 0 ? 1 : edit.scale(),
                                       model_->parameters()));
+    RETURN_IF_ERROR(CheckFinite(save, model_->parameters()));
+    // Nobody writes before everybody has looked.
+    RETURN_IF_ERROR(communicator_.Barrier());
     if (communicator_.rank() == 0) {
       if (!options_.may_replace_output) RETURN_IF_ERROR(CheckIsFree(spec().output()));
       // SaveModel says what is still there.

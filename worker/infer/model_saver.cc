@@ -1,6 +1,7 @@
 #include "worker/infer/model_saver.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <set>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "common/checkpoint/half_floats.h"
 #include "common/checkpoint/hugging_face_weights.h"
 #include "common/checkpoint/hugging_face_writer.h"
 #include "common/layout/execution_schedule.h"
@@ -30,6 +32,13 @@ bool IsFloat(const std::string& dtype) {
 // What the writer has: float64 becomes float32.
 std::string DtypeOf(const FileTensor& tensor) {
   return tensor.entry->dtype == "F64" ? "F32" : tensor.entry->dtype;
+}
+
+// As the file will hold it.
+float Rounded(float value, const std::string& dtype) {
+  if (dtype == "BF16") return checkpoint::FloatOfBfloat16(checkpoint::Bfloat16OfFloat(value));
+  if (dtype == "F16") return checkpoint::FloatOfFloat16(checkpoint::Float16OfFloat(value));
+  return value;
 }
 
 bool HasParameter(const layout::UnitDescription& unit, const std::string& name) {
@@ -124,6 +133,21 @@ absl::StatusOr<SavePlan> PlanOfFamily(const v1::ModelSpec& model,
     }
   }
   return plan;
+}
+
+absl::Status CheckFinite(const SavePlan& plan, fsdp::ShardedParameters& parameters) {
+  for (const SavePlan::Tensor& tensor : plan.tensors) {
+    if (tensor.unit < 0) continue;
+    const ParameterSlice slice = SliceOf(parameters, tensor.unit, tensor.parameter);
+    const auto found = std::find_if(slice.values.begin(), slice.values.end(), [&](float value) {
+      return !std::isfinite(Rounded(value, tensor.dtype));
+    });
+    if (found == slice.values.end()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "edited weights must be finite, but element ", slice.first + (found - slice.values.begin()),
+        " of tensor ", tensor.name, " is not, as ", tensor.dtype));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SaveModel(ShardedModel& model, comm::Communicator& communicator, const SavePlan& plan,

@@ -11,6 +11,7 @@
 #include "common/layout/model_description.h"
 #include "proto/sotto/v1/spec.pb.h"
 #include "worker/comm/communicator.h"
+#include "worker/fsdp/sharded_parameters.h"
 #include "worker/infer/sharded_model.h"
 
 namespace sotto::infer {
@@ -40,6 +41,10 @@ absl::StatusOr<SavePlan> PlanLike(const std::string& directory,
 // form, or adapters.
 absl::StatusOr<SavePlan> PlanOfFamily(const v1::ModelSpec& model,
                                       const layout::ModelDescription& description);
+
+// Whether this rank's part of every parameter is finite once it is rounded to the tensor's dtype.
+// INVALID_ARGUMENT, naming the tensor: it is not.
+absl::Status CheckFinite(const SavePlan& plan, fsdp::ShardedParameters& parameters);
 
 // Gathers one unit after the other and lets rank 0 write it: no rank ever holds the whole model.
 // The directory appears by rename; it may be there when empty. Until then its files lie in the

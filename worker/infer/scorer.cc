@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ATen/ops/empty.h"
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "worker/infer/line_output.h"
@@ -64,9 +65,14 @@ absl::Status Write(const TextGroup& group, absl::Span<const dataset::Prompt> pro
       tokens.push_back(scored.log_probabilities[next++]);
       sum += tokens.back();
     }
-    const nlohmann::ordered_json line = {{"prompt", group.first + static_cast<int64_t>(b)},
-                                         {"log_probability", sum},
-                                         {"token_log_probabilities", tokens}};
+    const int64_t prompt = group.first + static_cast<int64_t>(b);
+    if (!std::isfinite(sum)) {  // Each is at most 0: one that is not finite makes the sum so.
+      return absl::InvalidArgumentError(
+          absl::StrCat("model must have finite weights: the log-probabilities of prompt ", prompt,
+                       " are not finite"));
+    }
+    const nlohmann::ordered_json line = {
+        {"prompt", prompt}, {"log_probability", sum}, {"token_log_probabilities", tokens}};
     RETURN_IF_ERROR(part.Append(line.dump()));
   }
   return absl::OkStatus();
