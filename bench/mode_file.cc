@@ -1,5 +1,6 @@
 #include "bench/mode_file.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -125,6 +126,13 @@ json JsonOf(const MeasuredShape& measured) {
                  {"rounds", measured.rounds},
                  {"rounds_asked", measured.rounds_asked},
                  {"rows", json::array()}};
+  if (const std::optional<PairedRatio> best = BestOverOpacus(measured); best.has_value()) {
+    object["best_over_opacus"] = {{"mode", best->own},
+                                  {"opacus", best->base},
+                                  {"ratio", best->ratio.median},
+                                  {"ratio_quartiles", {best->ratio.low, best->ratio.high}},
+                                  {"rounds", best->rounds}};
+  }
   const std::vector<ModeRow> rows = RowsOf(measured);
   for (size_t i = 0; i < rows.size(); ++i) {
     const ModeRow& row = rows[i];

@@ -1,6 +1,7 @@
 #include "bench/mode_report.h"
 
 #include <cmath>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -31,14 +32,15 @@ std::string TextOf(const MeasuredShape& measured) {
                           row.name, row.ratio_to_immediate, row.memory_to_immediate);
   }
   if (const ModeRow* best = BestFixedMode(rows); best != nullptr) {
-    absl::StrAppendFormat(&text, "  best fixed mode: %s, %.3f of no_dp\n", best->name,
-                          best->ratio_to_no_dp.median);
+    absl::StrAppendFormat(&text, "  %s: %s, %.3f of no_dp\n",
+                          NumFixedModes(rows) > 1 ? "best fixed mode" : "only fixed mode measured",
+                          best->name, best->ratio_to_no_dp.median);
   }
-  const ModeRow* opacus = BestOpacus(rows);
-  const ModeRow* own = BestMode(rows);
-  if (opacus != nullptr && own != nullptr) {
-    absl::StrAppendFormat(&text, "  best DP mode (%s) over Opacus's best (%s): %.2f\n", own->name,
-                          opacus->name, own->tokens_per_second / opacus->tokens_per_second);
+  if (const std::optional<PairedRatio> best = BestOverOpacus(measured); best.has_value()) {
+    absl::StrAppendFormat(
+        &text,
+        "  best DP mode (%s) over Opacus's best (%s), round by round: %.2f (%.2f to %.2f; n=%d)\n",
+        best->own, best->base, best->ratio.median, best->ratio.low, best->ratio.high, best->rounds);
   }
   if (const ModeRow* automatic = FindRow(rows, "auto"); automatic != nullptr) {
     absl::StrAppend(&text, "  auto: ", automatic->choice, "\n");

@@ -39,9 +39,9 @@ Spread SpreadOf(const Measured& measured, double StepTimes::*member) {
   return SpreadOf(std::move(values));
 }
 
-// Over the rounds that both ran.
-Spread RatioOf(const Measured* base, const Measured& own, double StepTimes::*member) {
-  if (base == nullptr) return {kNone, kNone, kNone};
+// base's over own's, of each round that both ran.
+std::vector<double> RatiosOf(const Measured* base, const Measured& own, double StepTimes::*member) {
+  if (base == nullptr) return {};
   std::map<int, double> base_by_round;
   for (size_t i = 0; i < base->steps.size(); ++i) {
     base_by_round[base->rounds[i]] = base->steps[i].*member;
@@ -51,7 +51,11 @@ Spread RatioOf(const Measured* base, const Measured& own, double StepTimes::*mem
     const auto found = base_by_round.find(own.rounds[i]);
     if (found != base_by_round.end()) ratios.push_back(found->second / (own.steps[i].*member));
   }
-  return SpreadOf(std::move(ratios));
+  return ratios;
+}
+
+Spread RatioOf(const Measured* base, const Measured& own, double StepTimes::*member) {
+  return SpreadOf(RatiosOf(base, own, member));
 }
 
 // The same mode with norms measured during the backward pass; null where `own` is no deferred one.
@@ -113,6 +117,23 @@ const ModeRow* FindRow(const std::vector<ModeRow>& rows, const std::string& name
   const auto found =
       std::find_if(rows.begin(), rows.end(), [&](const ModeRow& row) { return row.name == name; });
   return found == rows.end() ? nullptr : &*found;
+}
+
+std::optional<PairedRatio> BestOverOpacus(const MeasuredShape& measured) {
+  const std::vector<ModeRow> rows = RowsOf(measured);
+  const ModeRow* own = BestMode(rows);
+  const ModeRow* opacus = BestOpacus(rows);
+  if (own == nullptr || opacus == nullptr) return std::nullopt;
+  const std::vector<double> ratios =
+      RatiosOf(Find(measured, opacus->name), *Find(measured, own->name), &StepTimes::seconds);
+  if (ratios.empty()) return std::nullopt;
+  return PairedRatio{own->name, opacus->name, SpreadOf(ratios), static_cast<int>(ratios.size())};
+}
+
+int NumFixedModes(const std::vector<ModeRow>& rows) {
+  return static_cast<int>(std::count_if(rows.begin(), rows.end(), [](const ModeRow& row) {
+    return !row.is_peer && row.name != "no_dp" && row.name != "auto";
+  }));
 }
 
 const ModeRow* BestFixedMode(const std::vector<ModeRow>& rows) {

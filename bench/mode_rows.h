@@ -3,6 +3,7 @@
 #define SOTTO_BENCH_MODE_ROWS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,21 @@ std::vector<ModeRow> RowsOf(const MeasuredShape& measured);
 
 // Null where there is none.
 const ModeRow* FindRow(const std::vector<ModeRow>& rows, const std::string& name);
+
+// One contender over another: their steps in the same rounds, so that what slows a round slows
+// both.
+struct PairedRatio {
+  std::string own;
+  std::string base;
+  Spread ratio;    // base's step over own's
+  int rounds = 0;  // that both ran
+};
+
+// The best DP mode over Opacus's best; nothing where no round has both.
+std::optional<PairedRatio> BestOverOpacus(const MeasuredShape& measured);
+
+// Modes with clipping but auto. Of a single one "best" says nothing.
+int NumFixedModes(const std::vector<ModeRow>& rows);
 
 // The fastest mode with clipping but auto; the fastest with auto; the fastest of Opacus's.
 const ModeRow* BestFixedMode(const std::vector<ModeRow>& rows);

@@ -24,8 +24,8 @@ struct StudyOptions {
   bool has_peers = false;
 };
 
-// The best modes and auto at five lengths and for a larger model; at two lengths every mode,
-// deferred norms and the peers. 2048 tokens a micro-batch.
+// no_dp, per_example and auto at five lengths and for a larger model, with flash_bk at T=64; at two
+// lengths every mode, deferred norms and the peers. 2048 tokens a micro-batch.
 absl::StatusOr<std::vector<StudyPart>> Study(const StudyOptions& options);
 
 // Minutes of all rounds of a study, and of starting its processes, on that machine.
