@@ -1,5 +1,7 @@
 #include "worker/device_profile.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "kernels/chacha_normals.h"
 #include "kernels/fold.h"
 #include "kernels/stream_with_norm.h"
+#include "worker/memory/tensor_memory.h"
 #include "worker/nn/gemm.h"
 #include "worker/nn/outer_product_norm.h"
 
@@ -154,6 +157,10 @@ layout::DeviceProfile MeasureDeviceProfile(Clock& clock) {
   MeasureProducts(clock, profile);
   MeasureMemory(clock, profile);
   MeasureStep(clock, profile);
+  // The training that follows is held to a plan of its own tensors.
+  malloc_trim(0);
+  memory::ResetTensorPeak();
+  memory::TakeTensorPeakSinceLastTake();
   return profile;
 }
 

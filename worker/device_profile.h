@@ -8,8 +8,10 @@
 namespace sotto {
 
 // Times the kernels that gradient modes are made of, on ATen's threads (at::set_num_threads comes
-// first) and on shapes of a transformer's layers. Takes some tenths of a second and 50 MiB, both
-// for the call alone. Each rate is the best of a few short runs: what else the machine does can
+// first) and on shapes of a transformer's layers. Takes some tenths of a second and at most
+// layout::ProfilingBytes(threads), both for the call alone: what was free before is given back to
+// the operating system, and both marks of worker/memory forget it. No other thread holds tensors
+// meanwhile. Each rate is the best of a few short runs: what else the machine does can
 // only slow them. Every rate is set: the result IsComplete().
 layout::DeviceProfile MeasureDeviceProfile(Clock& clock);
 

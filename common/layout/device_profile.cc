@@ -58,4 +58,14 @@ DeviceProfile TypicalDeviceProfile() {
           .updates = 0.8e9};
 }
 
+int64_t ProfilingBytes(int threads) {
+  constexpr int64_t kMebibyte = int64_t{1} << 20;
+  // Streams of 32 MiB and their results of 11; or operands of 11 and, per thread, a product or the
+  // two factors of a norm with its tiles.
+  constexpr int64_t kStreams = 44 * kMebibyte;
+  constexpr int64_t kOperands = 11 * kMebibyte;
+  constexpr int64_t kPerThread = 2 * kMebibyte;
+  return std::max(kStreams, kOperands + threads * kPerThread);
+}
+
 }  // namespace sotto::layout

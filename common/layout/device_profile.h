@@ -41,6 +41,10 @@ struct DeviceProfile {
 // Two cores with AVX2: what planning assumes before any worker has reported.
 DeviceProfile TypicalDeviceProfile();
 
+// What measuring a profile occupies at most, in a rank that holds no other tensor yet: tensors and
+// a product of each thread.
+int64_t ProfilingBytes(int threads);
+
 }  // namespace sotto::layout
 
 #endif  // SOTTO_COMMON_LAYOUT_DEVICE_PROFILE_H_

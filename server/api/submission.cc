@@ -100,6 +100,7 @@ absl::StatusOr<v1::JobPlan> Submission::MakePlan(v1::JobSpec spec, bool steward)
     return StewardRequiredError(facts);
   }
   planning::HostFacts host = options_.host;
+  host.ranks_measure_device = true;
   ASSIGN_OR_RETURN(const std::vector<v1::DeviceProfile> profiles,
                    WaitFor<absl::StatusOr<std::vector<v1::DeviceProfile>>>(
                        [&](auto done) { options_.jobs->ListDeviceProfiles(std::move(done)); }));

@@ -81,24 +81,32 @@ Placement::Placement(const v1::JobSpec& spec, const HostFacts& host, layout::Ran
       wrapped_(std::move(wrapped)),
       block_layout_(std::move(block_layout)),
       layout_(std::move(layout)),
-      profile_(ProfileFor(host.device_profiles, ThreadsPerRank(spec, host)).profile) {}
+      profile_(ProfileFor(host.device_profiles, ThreadsPerRank(spec, host)).profile) {
+  if (host.ranks_measure_device && !ProfileFor(host.device_profiles, profile_.threads).measured) {
+    profiling_bytes_ = layout::ProfilingBytes(profile_.threads);
+  }
+}
 
 layout::MemoryEstimate Placement::Memory(const layout::ModeChoice& choice) const {
-  return layout::EstimateMemory(model_, block_layout_,
-                                {.gathered_slots = spec_.workers().gathered_slots(),
-                                 .gradient_slots = kGradientSlots,
-                                 .mode = choice.mode,
-                                 .micro_batch_size = choice.micro_batch_size,
-                                 .longest_length = longest(),
-                                 .optimizer_states = OptimizerStates(spec_.train().optimizer()),
-                                 .strategy = strategy(),
-                                 .layer_modes = choice.layer_modes,
-                                 .world_size = grid_.world_size(),
-                                 .threads_per_rank = profile_.threads,
-                                 .units = &layout_,
-                                 .kept_gathered = KeptGathered(),
-                                 .block_units = wrapped_.blocks.units,
-                                 .checkpointed_blocks = CheckpointedBlocks()});
+  layout::MemoryEstimate estimate =
+      layout::EstimateMemory(model_, block_layout_,
+                             {.gathered_slots = spec_.workers().gathered_slots(),
+                              .gradient_slots = kGradientSlots,
+                              .mode = choice.mode,
+                              .micro_batch_size = choice.micro_batch_size,
+                              .longest_length = longest(),
+                              .optimizer_states = OptimizerStates(spec_.train().optimizer()),
+                              .strategy = strategy(),
+                              .layer_modes = choice.layer_modes,
+                              .world_size = grid_.world_size(),
+                              .threads_per_rank = profile_.threads,
+                              .units = &layout_,
+                              .kept_gathered = KeptGathered(),
+                              .block_units = wrapped_.blocks.units,
+                              .checkpointed_blocks = CheckpointedBlocks()});
+  // Measured before the first tensor of the training: the larger of the two counts.
+  estimate.fragmentation_bytes += std::max<int64_t>(profiling_bytes_ - estimate.tensor_bytes(), 0);
+  return estimate;
 }
 
 int32_t Placement::PreferredMicroBatch() const {

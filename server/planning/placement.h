@@ -79,6 +79,7 @@ class Placement {
   layout::FlatLayout block_layout_;
   layout::FlatLayout layout_;
   layout::DeviceProfile profile_;
+  int64_t profiling_bytes_ = 0;  // of a rank that measures its device before it trains
 };
 
 }  // namespace sotto::planning

@@ -24,6 +24,9 @@ struct HostFacts {
   int64_t communicator_bytes = 0;  // largest memfd; 0: no limit but memory_bytes
   // What workers reported, one for each number of threads; none: a typical host's is assumed.
   std::vector<layout::DeviceProfile> device_profiles;
+  // A rank with a number of threads that has no profile yet measures one before it trains, and its
+  // memory plan counts that.
+  bool ranks_measure_device = false;
 };
 
 struct PlanOptions {

@@ -92,6 +92,28 @@ TEST(ModePlanTest, AutoGivesEveryLayerAModeAndRestsOnTheDevice) {
   EXPECT_OK(ScheduleText(slow));
 }
 
+TEST(ModePlanTest, MeasuringTheDeviceIsPartOfTheMemoryPlanUntilItIsDone) {
+  const auto tensor_bytes = [](const v1::MemoryPlan& memory) {
+    return memory.total_bytes() - memory.baseline_bytes() - memory.communicator_bytes() -
+           memory.fragmentation_bytes();
+  };
+  HostFacts host = MakeDemoHost();
+  v1::JobSpec small = SpecOf("flash");
+  small.mutable_model()->mutable_gpt2()->set_layers(1);
+  small.mutable_train()->set_micro_batch_size(1);
+  const v1::MemoryPlan training = MakePlan(small, host).memory();
+  host.ranks_measure_device = true;
+  const v1::MemoryPlan first = MakePlan(small, host).memory();
+  EXPECT_EQ(tensor_bytes(first), tensor_bytes(training));
+  EXPECT_EQ(first.total_bytes() - training.total_bytes(),
+            layout::ProfilingBytes(4) - tensor_bytes(training));
+  EXPECT_GT(first.total_bytes(), training.total_bytes()) << "the training alone needs more";
+
+  host.device_profiles.push_back(layout::TypicalDeviceProfile());
+  host.device_profiles[0].threads = 4;
+  EXPECT_EQ(MakePlan(small, host).memory().total_bytes(), training.total_bytes());
+}
+
 TEST(ModePlanTest, AutoStaysWithinTheMemoryLimit) {
   v1::JobSpec spec = SpecOf("auto");
   const int64_t free = MakePlan(spec).memory().total_bytes();
