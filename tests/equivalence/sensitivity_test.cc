@@ -161,8 +161,9 @@ struct OtherRule {
   bool is_adaptive = false;    // another C in every step
 };
 
-// The same for rules that are not flat, and for a threshold that moves from step to step: 1,000
-// removals a rule and mode, half with tied weights.
+// The same for rules that are not flat, and for a threshold that takes another preset value in
+// every step: of random batches every example in turn, 1,008 removals a rule and mode, half with
+// tied weights.
 TEST_P(SensitivityTest, OtherRulesKeepTheirSensitivity) {
   const TestModel model = SmallModel(GetParam().tied);
   constexpr int64_t kExamples = 12;
