@@ -21,13 +21,17 @@ struct EditOptions {
 
 void AddEditVerb(CLI::App& app, Context& context) {
   auto options = std::make_shared<EditOptions>();
-  CLI::App* verb = app.add_subcommand(
-      "edit", "Add rank-one projections to chosen matrices, shard by shard, and save the model");
+  CLI::App* verb = app.add_subcommand("edit",
+                                      "Remove directions from chosen matrices, or add rank-one "
+                                      "ones, shard by shard, and save the model");
   verb->footer(
-      "The projections are a safetensors file with NAME.left [rows] and NAME.right [columns] for "
-      "each matrix NAME,\nto which scale * left right^T is added.\n"
-      "Example: sotto edit --model llama/ --projections directions.safetensors --scale -1 --out "
-      "edited/");
+      "The projections are a safetensors file with, for each matrix NAME, either\n"
+      "  NAME.direction [outputs]                what the matrix puts out along it is removed: "
+      "with "
+      "v, the direction\n"
+      "                                          at unit length, W - scale * v (v^T W)\n"
+      "  NAME.left [rows], NAME.right [columns]  scale * left right^T is added\n"
+      "Example: sotto edit --model llama/ --projections directions.safetensors --out edited/");
   AddInferenceOptions(*verb, /*reads_prompts=*/false, "Hugging Face directory to write",
                       options->job);
   verb->add_option("--projections", options->projections, "safetensors file")->required();

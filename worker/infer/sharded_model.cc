@@ -100,6 +100,14 @@ ParameterSlice SliceOf(fsdp::ShardedParameters& parameters, int unit, int parame
                      static_cast<size_t>(end - begin)}};
 }
 
+absl::StatusOr<absl::Span<const float>> GatherParameter(fsdp::ShardedParameters& parameters,
+                                                        int unit, int parameter) {
+  const int slot = layout::HasSlotPerUnit(parameters.strategy()) ? unit : std::min(unit, 1);
+  RETURN_IF_ERROR(parameters.Gather(unit, slot));
+  const at::Tensor& values = parameters.ParameterViews(unit, slot)[parameter];
+  return absl::Span<const float>(values.const_data_ptr<float>(), values.numel());
+}
+
 absl::StatusOr<int64_t> MaxLengthOf(const layout::ModelDescription& description) {
   if (const auto* gpt2 = std::get_if<layout::Gpt2Dimensions>(&description.family)) {
     return gpt2->max_length;

@@ -64,6 +64,11 @@ struct ParameterSlice {
 // Empty where another rank holds all of it.
 ParameterSlice SliceOf(fsdp::ShardedParameters& parameters, int unit, int parameter);
 
+// The whole of a parameter, valid until its slot is gathered into again. Collective: every rank
+// calls it with the same arguments, and holds no more than the parameter's unit for it.
+absl::StatusOr<absl::Span<const float>> GatherParameter(fsdp::ShardedParameters& parameters,
+                                                        int unit, int parameter);
+
 // The positions that a language model knows of. INVALID_ARGUMENT, naming the family: it is no
 // language model, so that there is nothing to generate, score or capture.
 absl::StatusOr<int64_t> MaxLengthOf(const layout::ModelDescription& description);
