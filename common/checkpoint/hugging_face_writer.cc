@@ -151,6 +151,10 @@ absl::Status HuggingFaceWriter::Finish() {
   if (files_.size() > 1) RETURN_IF_ERROR(WriteIndex());
   FileOperations& files = *options_.files;
   RETURN_IF_ERROR(WriteSynced(files, absl::StrCat(writing_, "/config.json"), options_.config));
+  for (const auto& [name, source] : options_.copies) {
+    ASSIGN_OR_RETURN(const std::string contents, ReadFile(source));
+    RETURN_IF_ERROR(WriteSynced(files, absl::StrCat(writing_, "/", name), contents));
+  }
   RETURN_IF_ERROR(files.SyncFolder(writing_));
   RETURN_IF_ERROR(files.Rename(writing_, options_.directory));
   return files.SyncFolder(FolderOf(options_.directory));

@@ -29,8 +29,9 @@ std::string HuggingFaceName(absl::string_view model_type, absl::string_view para
 class HuggingFaceWriter {
  public:
   struct Options {
-    std::string directory;       // is created; may be there when empty
-    std::string config;          // text of config.json
+    std::string directory;                      // is created; may be there when empty
+    std::string config;                         // text of config.json
+    std::map<std::string, std::string> copies;  // names of further files, and of what to copy
     int64_t max_file_bytes = 0;  // tensors of one file, unless a single one is larger; 0: one file
     std::string unfinished;      // the folder until Finish; "": named after this process
     FileOperations* files = &DiskOperations::Get();
@@ -47,8 +48,8 @@ class HuggingFaceWriter {
   // The next elements, rounded to their tensor's dtype. INVALID_ARGUMENT: more than declared.
   absl::Status Append(absl::Span<const float> values);
 
-  // Writes index and configuration, syncs, gives the directory its name. FAILED_PRECONDITION: fewer
-  // elements than declared.
+  // Writes index, configuration and copies, syncs, gives the directory its name.
+  // FAILED_PRECONDITION: fewer elements than declared. ReadFile's: of what is copied.
   absl::Status Finish();
 
  private:

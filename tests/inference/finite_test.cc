@@ -147,5 +147,35 @@ TEST_F(FiniteTest, EditsWriteNoModelThatWasNotFinite) {
                 "element 77 of tensor model.layers.1.mlp.up_proj.weight", "as F32");
 }
 
+// A model in float64 would come back rounded.
+TEST_F(FiniteTest, EditsRefuseFloat64ByName) {
+  const std::string model = folder_ + "/F64";
+  ASSERT_OK(WriteChanged(kLlama, model, "F64", [](const std::string&, absl::Span<float>) {}));
+  const v1::InferenceSpec spec = EditSpec(std::vector<float>(32, 1), std::vector<float>(32, 1));
+  for (const int world_size : {1, 2}) {
+    EXPECT_THAT(RunOnRanks(PlanOf(model, spec, {v1::FULL_SHARD, world_size})),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         AllOf(HasSubstr("float64"), HasSubstr("lm_head.weight"))));
+    EXPECT_TRUE(std::filesystem::is_empty(folder_ + "/results"));
+  }
+}
+
+TEST_F(FiniteTest, EditsKeepTokenizerAndGenerationFiles) {
+  const std::string model = folder_ + "/model";
+  ASSERT_OK(WriteChanged(kLlama, model, "BF16", [](const std::string&, absl::Span<float>) {}));
+  const std::vector<std::string> copied = {"generation_config.json", "tokenizer.json",
+                                           "tokenizer_config.json", "merges.txt"};
+  for (const std::string& name : copied) ASSERT_OK(AtomicWriteFile(model + "/" + name, name));
+  ASSERT_OK(AtomicWriteFile(model + "/notes.txt", "not the model's"));
+  const v1::InferenceSpec spec = EditSpec(std::vector<float>(32, 1), std::vector<float>(32, 1));
+  for (int attempt = 0; attempt < 2; ++attempt) {  // The second one replaces the first one's.
+    ASSERT_OK(RunOnRanks(PlanOf(model, spec, {v1::FULL_SHARD, 2}), {.may_replace_output = true}));
+    for (const std::string& name : copied) {
+      EXPECT_THAT(ReadFile(spec.output() + "/" + name), IsOkAndHolds(name));
+    }
+    EXPECT_FALSE(std::filesystem::exists(spec.output() + "/notes.txt"));
+  }
+}
+
 }  // namespace
 }  // namespace sotto::inference

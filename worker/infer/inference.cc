@@ -40,7 +40,7 @@ void RemoveModel(const std::string& directory) {
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
     const std::string name = entry.path().filename().string();
     if (!entry.is_regular_file(error)) return;
-    if (name != "config.json" && name != "model.safetensors") return;
+    if (!IsOfModel(name)) return;
   }
   if (!error) std::filesystem::remove_all(directory, error);
 }

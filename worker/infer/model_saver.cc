@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <utility>
@@ -26,13 +28,14 @@ constexpr char kHead[] = "lm_head.weight";
 constexpr int64_t kPieceElements = int64_t{1} << 20;
 
 bool IsFloat(const std::string& dtype) {
-  return dtype == "F32" || dtype == "F64" || dtype == "F16" || dtype == "BF16";
+  return dtype == "F32" || dtype == "F16" || dtype == "BF16";
 }
 
-// What the writer has: float64 becomes float32.
-std::string DtypeOf(const FileTensor& tensor) {
-  return tensor.entry->dtype == "F64" ? "F32" : tensor.entry->dtype;
-}
+// What a directory may hold besides weights and configuration.
+constexpr const char* kCompanions[] = {
+    "added_tokens.json", "chat_template.jinja",     "generation_config.json",
+    "merges.txt",        "special_tokens_map.json", "tokenizer.json",
+    "tokenizer.model",   "tokenizer_config.json",   "vocab.json"};
 
 // As the file will hold it.
 float Rounded(float value, const std::string& dtype) {
@@ -54,6 +57,13 @@ absl::Status AdapterError(const std::string& parameter) {
   return absl::InvalidArgumentError(
       absl::StrCat("model must have no low-rank adapters to be written back, but has ", parameter,
                    "; `sotto export` merges them"));
+}
+
+absl::Status DoubleError(const std::string& tensor) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("model must have no float64 tensors to be written back, since it is held in "
+                   "float32, but has ",
+                   tensor));
 }
 
 std::vector<TensorShape> ShapesOf(const SavePlan& plan,
@@ -90,6 +100,10 @@ absl::StatusOr<SavePlan> PlanLike(const std::string& directory,
                    checkpoint::HuggingFaceWeights::Match(files, description));
   SavePlan plan;
   ASSIGN_OR_RETURN(plan.config, ReadFile(absl::StrCat(directory, "/config.json")));
+  for (const char* name : kCompanions) {
+    std::string path = absl::StrCat(directory, "/", name);
+    if (std::filesystem::is_regular_file(path)) plan.copies[name] = std::move(path);
+  }
   const bool is_tied = !HasParameter(description.units[0], kHead);
   const auto head = files.tensors().find(kHead);
   std::set<std::string> planned;
@@ -97,7 +111,7 @@ absl::StatusOr<SavePlan> PlanLike(const std::string& directory,
     const FileTensor& source = files.tensors().at(name);
     if (!planned.insert(name).second) return;
     plan.tensors.push_back({.name = name,
-                            .dtype = DtypeOf(source),
+                            .dtype = source.entry->dtype,
                             .unit = unit,
                             .parameter = parameter,
                             .source = source});
@@ -113,6 +127,7 @@ absl::StatusOr<SavePlan> PlanLike(const std::string& directory,
     }
   }
   for (const auto& [name, tensor] : files.tensors()) {
+    if (tensor.entry->dtype == "F64") return DoubleError(name);
     if (IsFloat(tensor.entry->dtype)) add(name, /*unit=*/-1, /*parameter=*/-1);
   }
   return plan;
@@ -133,6 +148,11 @@ absl::StatusOr<SavePlan> PlanOfFamily(const v1::ModelSpec& model,
     }
   }
   return plan;
+}
+
+bool IsOfModel(const std::string& file) {
+  return file == "config.json" || file == "model.safetensors" ||
+         std::find(std::begin(kCompanions), std::end(kCompanions), file) != std::end(kCompanions);
 }
 
 absl::Status CheckFinite(const SavePlan& plan, fsdp::ShardedParameters& parameters) {
@@ -156,9 +176,11 @@ absl::Status SaveModel(ShardedModel& model, comm::Communicator& communicator, co
   std::unique_ptr<checkpoint::HuggingFaceWriter> writer;
   if (communicator.rank() == 0) {
     ASSIGN_OR_RETURN(writer,
-                     checkpoint::HuggingFaceWriter::Create(
-                         {.directory = directory, .config = plan.config, .unfinished = unfinished},
-                         ShapesOf(plan, model.description())));
+                     checkpoint::HuggingFaceWriter::Create({.directory = directory,
+                                                            .config = plan.config,
+                                                            .copies = plan.copies,
+                                                            .unfinished = unfinished},
+                                                           ShapesOf(plan, model.description())));
   }
   int gathered = -1;
   for (const SavePlan::Tensor& tensor : plan.tensors) {

@@ -2,6 +2,7 @@
 #ifndef SOTTO_WORKER_INFER_MODEL_SAVER_H_
 #define SOTTO_WORKER_INFER_MODEL_SAVER_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,14 +26,16 @@ struct SavePlan {
     int parameter = -1;
     checkpoint::FileTensor source;
   };
-  std::vector<Tensor> tensors;  // by unit
-  std::string config;           // text of config.json
+  std::vector<Tensor> tensors;                // by unit
+  std::string config;                         // text of config.json
+  std::map<std::string, std::string> copies;  // names of other files, and where they are
 };
 
 // The tensors and the configuration of the directory that the model was read from, with their names
-// and dtypes (float64 becomes float32); a head that is tied follows the embedding. What is neither
-// a parameter nor of a floating-point type (causal masks of old files) is left out. Borrows
-// `files`. INVALID_ARGUMENT: the model has parameters that the files do not have: adapters.
+// and dtypes, and the files of its tokenizer and of generation; a head that is tied follows the
+// embedding. What is neither a parameter nor of a floating-point type (causal masks of old files)
+// is left out. Borrows `files`. INVALID_ARGUMENT: the model has parameters that the files do not
+// have (adapters), or a float64 tensor, which is named: it would come back rounded.
 absl::StatusOr<SavePlan> PlanLike(const std::string& directory,
                                   const checkpoint::HuggingFaceFiles& files,
                                   const layout::ModelDescription& description);
@@ -41,6 +44,9 @@ absl::StatusOr<SavePlan> PlanLike(const std::string& directory,
 // form, or adapters.
 absl::StatusOr<SavePlan> PlanOfFamily(const v1::ModelSpec& model,
                                       const layout::ModelDescription& description);
+
+// Whether SaveModel may have written a file of this name.
+bool IsOfModel(const std::string& file);
 
 // Whether this rank's part of every parameter is finite once it is rounded to the tensor's dtype.
 // INVALID_ARGUMENT, naming the tensor: it is not.
