@@ -70,6 +70,20 @@ class LayerCost {
     return norm + scaling + (forms_logits_again ? Product() : 0);
   }
 
+  // Whether both one-pass forms are there and differ in what they keep.
+  bool HasTwoForms() const { return IsMatrix() && trains_weight_ && HasNormRule(layer_.kind); }
+
+  // What a one-pass form keeps of a micro-batch: an estimate that compares layers. What a rank
+  // needs is for bytes_of to say.
+  double KeptBytes(const UnitMode& mode) const {
+    if (mode.kept == Kept::kExampleGrads) return GradientBytes();
+    const double width = std::min(inputs_, outputs_);
+    const double per_row = layer_.kind == LayerKind::kTiedEmbedding ? 2 * width
+                           : layer_.in_last_stage                   ? inputs_
+                                                                    : inputs_ + outputs_;
+    return kFloatBytes * examples_ * rows_ * per_row;
+  }
+
  private:
   bool IsMatrix() const {
     return layer_.kind == LayerKind::kLinear || layer_.kind == LayerKind::kConv2d ||
@@ -149,6 +163,68 @@ ModeChoice MixedChoice(const ModelDescription& model, int64_t length, int64_t ex
   return choice;
 }
 
+// A layer that takes its other form.
+struct Move {
+  size_t unit = 0;
+  size_t layer = 0;
+  double bytes_per_second = 0;  // that it saves, of time that it costs
+};
+
+constexpr UnitMode OtherForm(const UnitMode& mode) {
+  return mode == kHeldGradients ? kBookKeeping : kHeldGradients;
+}
+
+// Every move that saves memory, the cheapest first.
+std::vector<Move> MemoryMoves(const ModelDescription& model, int64_t length,
+                              const DeviceProfile& profile, const ModeChoice& from) {
+  std::vector<Move> moves;
+  for (size_t unit = 0; unit < model.units.size(); ++unit) {
+    const UnitDescription& description = model.units[unit];
+    for (size_t i = 0; i < description.layers.size(); ++i) {
+      const LayerCost cost(description, description.layers[i], length, from.micro_batch_size,
+                           profile);
+      const UnitMode& mode = from.layer_modes[unit][i];
+      const UnitMode other = OtherForm(mode);
+      const double saved = cost.KeptBytes(mode) - cost.KeptBytes(other);
+      if (!cost.HasTwoForms() || saved <= 0) continue;
+      // At least 0: `from` has the faster form.
+      const double lost = std::max(0.0, cost.Extra(other) - cost.Extra(mode));
+      moves.push_back({unit, i, saved / lost});
+    }
+  }
+  std::stable_sort(moves.begin(), moves.end(), [](const Move& a, const Move& b) {
+    return a.bytes_per_second > b.bytes_per_second;
+  });
+  return moves;
+}
+
+// `mixed`, with the cheapest moves until it fits: as few as bisection finds, so that bytes_of is
+// asked about a logarithm of the layers. All of them where even they do not make it fit.
+ModeChoice LeanerChoice(const ModelDescription& model, const ModeChoiceOptions& options,
+                        const DeviceProfile& profile, ModeChoice mixed, BytesOf bytes_of) {
+  if (mixed.layer_modes.empty()) {
+    for (const UnitDescription& unit : model.units) {
+      mixed.layer_modes.emplace_back(unit.layers.size(), mixed.mode);
+    }
+  }
+  const std::vector<Move> moves = MemoryMoves(model, options.length, profile, mixed);
+  const auto after = [&](size_t count) {
+    ModeChoice choice = mixed;
+    for (size_t i = 0; i < count; ++i) {
+      UnitMode& mode = choice.layer_modes[moves[i].unit][moves[i].layer];
+      mode = OtherForm(mode);
+    }
+    return choice;
+  };
+  size_t too_few = 0;
+  size_t enough = moves.size();
+  while (too_few + 1 < enough) {
+    const size_t middle = (too_few + enough) / 2;
+    (bytes_of(after(middle)) > options.memory_limit_bytes ? too_few : enough) = middle;
+  }
+  return after(enough);
+}
+
 std::vector<int64_t> MicroBatchSizes(const ModeChoiceOptions& options) {
   std::vector<int64_t> sizes;
   if (!options.fixed_micro_batch_size) {
@@ -188,10 +264,14 @@ absl::StatusOr<ModeChoice> ChooseMode(const ModelDescription& model,
   std::optional<ModeChoice> best;
   int64_t least_bytes = 0;
   for (int64_t examples : MicroBatchSizes(options)) {
-    ModeChoice candidates[] = {MixedChoice(model, options.length, examples, profile),
-                               {.mode = kHeldGradients, .micro_batch_size = examples},
-                               {.mode = kBookKeeping, .micro_batch_size = examples},
-                               {.mode = kTwoPasses, .micro_batch_size = examples}};
+    const ModeChoice mixed = MixedChoice(model, options.length, examples, profile);
+    std::vector<ModeChoice> candidates = {mixed,
+                                          {.mode = kHeldGradients, .micro_batch_size = examples},
+                                          {.mode = kBookKeeping, .micro_batch_size = examples},
+                                          {.mode = kTwoPasses, .micro_batch_size = examples}};
+    if (options.memory_limit_bytes > 0 && bytes_of(mixed) > options.memory_limit_bytes) {
+      candidates.push_back(LeanerChoice(model, options, profile, mixed, bytes_of));
+    }
     for (ModeChoice& candidate : candidates) {
       candidate.memory_bytes = bytes_of(candidate);
       least_bytes =

@@ -41,13 +41,14 @@ using BytesOf = absl::FunctionRef<int64_t(const ModeChoice&)>;
 
 // The choice with the least predicted time per example that fits the memory limit. Layers without
 // a fast norm rule hold their own gradients. Candidates: every layer's cheaper form of book-keeping
-// (TILED, OUTPUT_GRADS) and held gradients (EXAMPLE_GRADS), one of them for all layers, and two
-// passes (TILED, ACTIVATIONS); micro-batches of 1, 2, 4, ... examples and the largest.
-// Norms are never IN_LAYER (flash_fuse): the products are the library's, so that fusing shares no
-// load on a CPU and costs what AFTER_LAYER does; which of the two was faster changed from one study
-// to the next with the process, not with the mode (docs/performance.md, "auto").
-// INVALID_ARGUMENT: sizes below 1, an incomplete profile. RESOURCE_EXHAUSTED: not even one example
-// fits.
+// (TILED, OUTPUT_GRADS) and held gradients (EXAMPLE_GRADS); where that is too large, the same with
+// layers moved to their other form until it fits, those first that save the most bytes for each
+// second lost; one form for all layers; two passes (TILED, ACTIVATIONS). Each in micro-batches of
+// 1, 2, 4, ... examples and the largest. Norms are never IN_LAYER (flash_fuse): the products are
+// the library's, so that fusing shares no load on a CPU and costs what AFTER_LAYER does; which of
+// the two was faster changed from one study to the next with the process, not with the mode
+// (docs/performance.md, "auto"). INVALID_ARGUMENT: sizes below 1, an incomplete profile.
+// RESOURCE_EXHAUSTED: not even one example fits.
 absl::StatusOr<ModeChoice> ChooseMode(const ModelDescription& model,
                                       const ModeChoiceOptions& options,
                                       const DeviceProfile& profile, BytesOf bytes_of);

@@ -99,6 +99,86 @@ TEST(ModeChoiceTest, MemoryLimitShrinksMicroBatchesBeforeItFails) {
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("1048576")));
 }
 
+// What each layer keeps: its gradients, or its inputs and output gradients.
+int64_t BytesByLayer(const ModeChoice& choice, int64_t length) {
+  const ModelDescription model = Model();
+  int64_t values = 0;
+  for (size_t unit = 0; unit < model.units.size(); ++unit) {
+    for (size_t i = 0; i < model.units[unit].layers.size(); ++i) {
+      const LayerDescription& layer = model.units[unit].layers[i];
+      if (layer.kind != LayerKind::kLinear) continue;
+      const UnitMode& mode = choice.layer_modes.empty() ? choice.mode : choice.layer_modes[unit][i];
+      const int64_t rows = layer.Rows(length);
+      values += mode.kept == Kept::kExampleGrads  ? layer.inputs * layer.outputs
+                : mode.kept == Kept::kActivations ? rows
+                : layer.in_last_stage             ? rows * layer.inputs
+                                                  : rows * (layer.inputs + layer.outputs);
+    }
+  }
+  return 4 * choice.micro_batch_size * values;
+}
+
+// Gradients that are held fit but for a little: only some layers keep books instead, those that
+// save the most bytes for a second, and micro-batches stay as large.
+TEST(ModeChoiceTest, LayersMoveToBooksUntilMemoryFits) {
+  constexpr int64_t kLength = 16;
+  const ModelDescription model = Model();
+  const DeviceProfile profile = Profile(1e15);
+  const auto bytes_of = [](const ModeChoice& choice) { return BytesByLayer(choice, kLength); };
+  const auto choose = [&](int64_t limit) {
+    return *ChooseMode(
+        model, {.length = kLength, .largest_micro_batch_size = 8, .memory_limit_bytes = limit},
+        profile, bytes_of);
+  };
+  const ModeChoice held = choose(0);
+  ASSERT_EQ(held.mode, *FindMode("per_example"));
+  ASSERT_TRUE(held.layer_modes.empty());
+  ASSERT_OK_AND_ASSIGN(const ModeChoice books,
+                       PredictMode(model, *FindMode("flash_bk"), {}, kLength, 8, profile));
+  int moved_before = 0;
+  for (double share : {0.999999, 0.9, 0.6, 0.4}) {
+    SCOPED_TRACE(share);
+    const auto limit = static_cast<int64_t>(share * static_cast<double>(held.memory_bytes));
+    const ModeChoice choice = choose(limit);
+    EXPECT_LE(choice.memory_bytes, limit);
+    EXPECT_EQ(choice.memory_bytes, bytes_of(choice));
+    EXPECT_EQ(choice.micro_batch_size, 8);
+    EXPECT_EQ(choice.mode, held.mode);
+    ASSERT_EQ(choice.layer_modes.size(), model.units.size());
+    int moved = 0;
+    int kept = 0;
+    double worst_moved = std::numeric_limits<double>::infinity();  // bytes for a second
+    double best_kept = 0;
+    for (size_t unit = 0; unit < model.units.size(); ++unit) {
+      for (size_t i = 0; i < model.units[unit].layers.size(); ++i) {
+        const LayerDescription& layer = model.units[unit].layers[i];
+        const bool is_moved = choice.layer_modes[unit][i] == *FindMode("flash_bk");
+        EXPECT_EQ(choice.layer_modes[unit][i], is_moved ? *FindMode("flash_bk") : held.mode);
+        if (layer.kind != LayerKind::kLinear) {
+          EXPECT_FALSE(is_moved) << layer.name;  // Nothing to save.
+          continue;
+        }
+        const int64_t books_of_row =
+            layer.in_last_stage ? layer.inputs : layer.inputs + layer.outputs;
+        const double bytes =
+            4.0 * 8 * static_cast<double>(layer.inputs * layer.outputs - kLength * books_of_row);
+        const double ratio = bytes / (books.layer_seconds[unit][i] - held.layer_seconds[unit][i]);
+        (is_moved ? moved : kept) += 1;
+        if (is_moved) worst_moved = std::min(worst_moved, ratio);
+        if (!is_moved) best_kept = std::max(best_kept, ratio);
+      }
+    }
+    EXPECT_GT(moved, 0);
+    EXPECT_GT(kept, 0);
+    EXPECT_GE(moved, moved_before);
+    EXPECT_TRUE(moved_before > 0 || moved == 1) << moved;  // One is enough for a little.
+    EXPECT_GE(worst_moved, best_kept * (1 - 1e-12));
+    moved_before = moved;
+    EXPECT_EQ(choose(limit).layer_modes, choice.layer_modes);  // The same every time.
+  }
+  EXPECT_GT(moved_before, 1);
+}
+
 TEST(ModeChoiceTest, FixedMicroBatchIsNotShrunk) {
   const ModeChoiceOptions options = {.length = 128,
                                      .largest_micro_batch_size = 8,
