@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
@@ -35,6 +36,8 @@ namespace {
 
 constexpr int kSaves = 3;  // by one process
 constexpr int kDone = 77;  // exit code of one that was not killed
+// Of a save: about as many as the commit's last operations and the removal of a checkpoint have.
+constexpr int64_t kTailMoments = 24;
 
 int kills = 20;
 uint64_t seed = 1;
@@ -101,21 +104,20 @@ class KillingFiles : public ForwardingFiles {
   std::atomic<int64_t> operations_ = 0;
 };
 
-// What the killed process runs. Says on standard output which checkpoints are committed, and at
-// the end how many moments there were.
+// What the killed process runs. Says on standard output after each save, retention included, how
+// many moments there were so far.
 int Save(const std::string& root, int64_t attempt, int64_t moment) {
   KillingFiles files(moment);
   for (int64_t step = 1; step <= kSaves; ++step) {
     SOTTO_CHECK_OK(SaveNumbered(root, {step, attempt}, {.keep = 2}, files));
-    std::cout << step << std::endl;
+    std::cout << files.moments() << std::endl;
   }
-  std::cout << files.moments() << std::endl;
   return kDone;
 }
 
 struct Outcome {
-  int status = 0;             // as waitpid has it
-  std::vector<int64_t> said;  // numbers on standard output
+  int status = 0;                // as waitpid has it
+  std::vector<int64_t> moments;  // until the end of each save
 };
 
 Outcome SpawnSave(const std::string& root, int64_t attempt, int64_t moment) {
@@ -138,9 +140,21 @@ Outcome SpawnSave(const std::string& root, int64_t attempt, int64_t moment) {
   SOTTO_CHECK_OK(text.status());
   SOTTO_CHECK(waitpid(pid, &outcome.status, 0) == pid);
   for (absl::string_view line : absl::StrSplit(*text, '\n', absl::SkipEmpty())) {
-    SOTTO_CHECK(absl::SimpleAtoi(line, &outcome.said.emplace_back()));
+    SOTTO_CHECK(absl::SimpleAtoi(line, &outcome.moments.emplace_back()));
   }
   return outcome;
+}
+
+// The moments of a whole series of saves on a folder like `root` as it is: what was left there is
+// removed too.
+std::vector<int64_t> MomentsOfASeries(const std::string& root, int64_t attempt) {
+  const std::string copy = root + ".copy";
+  std::filesystem::copy(root, copy, std::filesystem::copy_options::recursive);
+  const Outcome whole = SpawnSave(copy, attempt, /*moment=*/-1);
+  std::filesystem::remove_all(copy);
+  SOTTO_CHECK(WIFEXITED(whole.status) && WEXITSTATUS(whole.status) == kDone);
+  SOTTO_CHECK(whole.moments.size() == kSaves);
+  return whole.moments;
 }
 
 TEST(CheckpointKillTest, TheNextStartLoadsAValidCheckpoint) {
@@ -148,17 +162,24 @@ TEST(CheckpointKillTest, TheNextStartLoadsAValidCheckpoint) {
   std::mt19937_64 random(seed);
   ASSERT_OK_AND_ASSIGN(const std::string folder, MakeTempDir(::testing::TempDir() + "/kill-"));
   const std::string root = folder + "/checkpoints";
-  const Outcome whole = SpawnSave(root, /*attempt=*/1, /*moment=*/-1);
-  ASSERT_TRUE(WIFEXITED(whole.status) && WEXITSTATUS(whole.status) == kDone);
-  const int64_t moments = whole.said.back();
+  const Outcome first = SpawnSave(root, /*attempt=*/1, /*moment=*/-1);
+  ASSERT_TRUE(WIFEXITED(first.status) && WEXITSTATUS(first.status) == kDone);
   CheckpointName committed{kSaves, 1};
   for (int64_t attempt = 2; attempt < 2 + kills; ++attempt) {
-    // An attempt that finds leftovers does more, never less.
-    const auto moment = static_cast<int64_t>(random() % moments);
+    // Each save of the series in turn, its last moments, which are of retention, every other time.
+    const std::vector<int64_t> ends = MomentsOfASeries(root, attempt);
+    const int64_t save = attempt % kSaves;
+    const int64_t begin = save == 0 ? 0 : ends[save - 1];
+    const int64_t tail = std::min(kTailMoments, ends[save] - begin);
+    const int64_t span = attempt / kSaves % 2 == 0 ? tail : ends[save] - begin;
+    const int64_t moment = ends[save] - 1 - static_cast<int64_t>(random() % span);
     const Outcome outcome = SpawnSave(root, attempt, moment);
     ASSERT_TRUE(WIFSIGNALED(outcome.status) && WTERMSIG(outcome.status) == SIGKILL)
-        << "attempt " << attempt << ", moment " << moment;
-    if (!outcome.said.empty()) committed = {outcome.said.back(), attempt};
+        << "attempt " << attempt << ", moment " << moment << " of " << ends.back();
+    EXPECT_EQ(outcome.moments.size(), save) << "killed in another save";
+    if (!outcome.moments.empty()) {
+      committed = {static_cast<int64_t>(outcome.moments.size()), attempt};
+    }
     ASSERT_OK_AND_ASSIGN(const CheckpointName loaded, LoadNumbered(root));
     const int64_t saving = committed.attempt == attempt ? committed.step + 1 : 1;
     EXPECT_TRUE(loaded == committed || loaded == (CheckpointName{saving, attempt}))
