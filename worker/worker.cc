@@ -21,6 +21,9 @@
 #include "worker/device_profile.h"
 #include "worker/exit_file.h"
 #include "worker/inference_job.h"
+#include "worker/memory/tensor_memory.h"
+#include "worker/memory_summary.h"
+#include "worker/resident_memory.h"
 #include "worker/train/failure_reason.h"
 #include "worker/training.h"
 
@@ -111,6 +114,11 @@ class Worker {
 
   // Tells how it ended: the file first, in case nobody listens.
   void Tell(Ending& ending) {
+    if (welcome_.has_plan()) {
+      SOTTO_LOG(INFO) << MemorySummary(welcome_.plan().memory(),
+                                       {.tensor_peak_bytes = memory::TensorPeakBytes(),
+                                        .resident_peak_bytes = PeakResidentBytes()});
+    }
     if (training_ != nullptr) {
       ending.finished.set_started_steps(training_->started_steps());
       ending.finished.set_completed_steps(training_->completed_steps());

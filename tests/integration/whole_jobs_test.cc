@@ -1,13 +1,17 @@
 // Jobs of other kinds than the tiny one, from registration to their end.
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/base/status_matchers.h"
+#include "common/layout/device_profile.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/integration/testing/event_log.h"
 #include "tests/integration/testing/service_fixture.h"
 #include "tests/integration/testing/tiny_job.h"
 #include "tests/integration/testing/tiny_model.h"
+#include "tests/integration/testing/worker_trace.h"
 
 namespace sotto::integration {
 namespace {
@@ -63,6 +67,34 @@ TEST_F(WholeJobsTest, AnEncoderLearnsFromLabels) {
   ExpectSoundEnd(ended.id(), v1::SUCCEEDED);
 }
 
+// The first job of a state folder measures the device too, and its plan counts that.
+TEST_F(WholeJobsTest, EveryRankSaysAtItsEndWhatMemoryWasPlannedAndMeasured) {
+  RegisterTinyDataset();
+  std::vector<int64_t> totals;
+  for (const char* which : {"first", "second"}) {
+    SCOPED_TRACE(which);
+    const v1::Job ended = RunToEnd(ShortJob());
+    ASSERT_EQ(ended.state(), v1::SUCCEEDED);
+    const v1::MemoryPlan& plan = ended.plan().memory();
+    ASSERT_OK_AND_ASSIGN(auto ranks, ReadMemorySummaries(state_dir_, ended.id()));
+    ASSERT_EQ(ranks.size(), 2);
+    for (auto& said : ranks) {
+      EXPECT_EQ(said.size(), 14);
+      EXPECT_EQ(said["planned_parameters"], plan.parameters_bytes());
+      EXPECT_EQ(said["planned_communicator"], plan.communicator_bytes());
+      EXPECT_EQ(said["planned_total"], plan.total_bytes());
+      EXPECT_GT(said["planned_tensors"], 0);
+      EXPECT_LE(said["tensor_peak"], said["planned_tensors"]);
+      EXPECT_GE(said["tensor_peak"], said["planned_parameters"] + said["planned_gradients"] +
+                                         said["planned_optimizer"] + said["planned_slots"]);
+      EXPECT_GT(said["resident_peak"], said["tensor_peak"]);
+    }
+    EXPECT_LT(ranks[0]["planned_tensors"], layout::ProfilingBytes(1)) << "or nothing is shown";
+    totals.push_back(plan.total_bytes() - ranks[0]["planned_tensors"]);
+  }
+  EXPECT_GE(totals[0] - totals[1], layout::ProfilingBytes(1) / 2) << "measured by the first alone";
+}
+
 TEST_F(WholeJobsTest, AnEncoderWithoutLabelsIsRefused) {
   RegisterTinyDataset();
   v1::JobSpec spec = ShortJob();
@@ -109,6 +141,8 @@ TEST_F(WholeJobsTest, WeightsThatAreNotTheModelsEndTheJobAtOnce) {
   EXPECT_EQ(ended.reason(), v1::PLAN_CANNOT_RUN);
   EXPECT_EQ(ended.attempt(), 1);
   EXPECT_THAT(ended.message(), HasSubstr("h.1.ln_2.weight"));
+  ASSERT_OK_AND_ASSIGN(const auto memory, ReadMemorySummaries(state_dir_, ended.id()));
+  EXPECT_FALSE(memory.empty()) << "a rank that fails says it too";
   ASSERT_OK_AND_ASSIGN(const v1::Dataset dataset, client().GetDataset("tiny"));
   EXPECT_EQ(dataset.spent_epsilon(), 0);
   EXPECT_EQ(dataset.reserved_epsilon(), 0) << "the reservation was released";

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/files.h"
@@ -33,6 +34,21 @@ void ReadLog(const std::string& text, int rank, std::vector<StartedStep>& trace)
   }
 }
 
+// Of every attempt and rank.
+absl::Status ForEachLog(const std::string& state_dir, const std::string& job,
+                        absl::FunctionRef<void(const std::string& text, int rank)> visit) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(
+           absl::StrCat(state_dir, "/jobs/", job), error)) {
+    int rank = 0;
+    if (std::sscanf(entry.path().filename().c_str(), "rank-%d.log", &rank) != 1) continue;
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(entry.path().string()));
+    visit(text, rank);
+  }
+  if (error) return absl::ErrnoToStatus(error.value(), "the job's folder");
+  return absl::OkStatus();
+}
+
 bool Covers(const v1::LedgerEntry& entry, const StartedStep& step) {
   return entry.attempt() == step.attempt && entry.first_step() <= step.step &&
          step.step < entry.end_step();
@@ -43,16 +59,28 @@ bool Covers(const v1::LedgerEntry& entry, const StartedStep& step) {
 absl::StatusOr<std::vector<StartedStep>> ReadTrace(const std::string& state_dir,
                                                    const std::string& job) {
   std::vector<StartedStep> trace;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(
-           absl::StrCat(state_dir, "/jobs/", job), error)) {
-    int rank = 0;
-    if (std::sscanf(entry.path().filename().c_str(), "rank-%d.log", &rank) != 1) continue;
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(entry.path().string()));
-    ReadLog(text, rank, trace);
-  }
-  if (error) return absl::ErrnoToStatus(error.value(), "the job's folder");
+  RETURN_IF_ERROR(ForEachLog(
+      state_dir, job, [&trace](const std::string& text, int rank) { ReadLog(text, rank, trace); }));
   return trace;
+}
+
+absl::StatusOr<std::vector<std::map<std::string, int64_t>>> ReadMemorySummaries(
+    const std::string& state_dir, const std::string& job) {
+  static const std::regex kLine("\"message\":\"memory:([^\"]*)\"");
+  static const std::regex kPair("([a-z_]+)=(-?[0-9]+)");
+  std::vector<std::map<std::string, int64_t>> summaries;
+  RETURN_IF_ERROR(ForEachLog(state_dir, job, [&summaries](const std::string& text, int) {
+    std::map<std::string, int64_t> last;
+    for (std::sregex_iterator line(text.begin(), text.end(), kLine), end; line != end; ++line) {
+      last.clear();
+      const std::string pairs = (*line)[1].str();
+      for (std::sregex_iterator pair(pairs.begin(), pairs.end(), kPair); pair != end; ++pair) {
+        last[(*pair)[1].str()] = std::stoll((*pair)[2].str());
+      }
+    }
+    if (!last.empty()) summaries.push_back(std::move(last));
+  }));
+  return summaries;
 }
 
 std::vector<std::string> UncoveredSteps(const std::vector<StartedStep>& trace,

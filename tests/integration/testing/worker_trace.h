@@ -3,6 +3,7 @@
 #define SOTTO_TESTS_INTEGRATION_TESTING_WORKER_TRACE_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,12 @@ struct StartedStep {
 // From every rank-R.log of the job. A last line that a kill cut short is left out.
 absl::StatusOr<std::vector<StartedStep>> ReadTrace(const std::string& state_dir,
                                                    const std::string& job);
+
+// What every rank said of its memory when it ended: numbers by name ("planned_tensors",
+// "tensor_peak", ...: worker/memory_summary.h), of the last line in each rank-R.log, by attempt's
+// folder and rank. A rank that said nothing is left out.
+absl::StatusOr<std::vector<std::map<std::string, int64_t>>> ReadMemorySummaries(
+    const std::string& state_dir, const std::string& job);
 
 // One line for each started step without a COMMITTED row of its job, attempt and step that is older
 // than its start, for each RETURNED row that gives a started step back, and for each row that makes
