@@ -139,6 +139,17 @@ absl::StatusOr<std::unique_ptr<CoordinatorProcess>> CoordinatorProcess::Start(
 
 CoordinatorProcess::~CoordinatorProcess() { Stop(); }
 
+absl::Status CoordinatorProcess::CheckRuns() {
+  if (pid_ != 0) {
+    if (waitpid(pid_, &wait_status_, WNOHANG) != pid_) return absl::OkStatus();
+    pid_ = 0;
+  }
+  return absl::UnavailableError(
+      absl::StrCat("the coordinator that was started for this call ",
+                   WIFSIGNALED(wait_status_) ? "was killed by signal " : "ended with exit code ",
+                   WIFSIGNALED(wait_status_) ? WTERMSIG(wait_status_) : WEXITSTATUS(wait_status_)));
+}
+
 void CoordinatorProcess::Stop() {
   if (pid_ == 0) return;
   kill(pid_, SIGTERM);

@@ -12,7 +12,8 @@
 
 namespace sotto::client {
 
-// Runs `sotto-coordinator` on a persistent state folder and stops it when destroyed.
+// Runs `sotto-coordinator` on a persistent state folder and stops it when destroyed. Not
+// thread-safe.
 class CoordinatorProcess {
  public:
   struct Options {
@@ -33,6 +34,9 @@ class CoordinatorProcess {
 
   const std::string& address() const { return address_; }
 
+  // UNAVAILABLE once it has ended without being asked to; says how.
+  absl::Status CheckRuns();
+
   // Asks it to stop and waits. Workers that it stops save a checkpoint; their jobs go on when the
   // folder is used again.
   void Stop();
@@ -40,7 +44,8 @@ class CoordinatorProcess {
  private:
   CoordinatorProcess(pid_t pid, std::string address) : pid_(pid), address_(std::move(address)) {}
 
-  pid_t pid_;  // 0: stopped
+  pid_t pid_;            // 0: it has ended
+  int wait_status_ = 0;  // when it ended by itself
   const std::string address_;
 };
 

@@ -124,6 +124,7 @@ absl::Status JobClient::Watch(const WatchOptions& options,
     }
     if (IsInterrupted()) return absl::CancelledError("interrupted");
     if (!IsTransient(status)) return status;
+    if (options.may_return) RETURN_IF_ERROR(options.may_return());
     if (progress.sequence > before) {
       give_up = absl::Now() + options.reconnect;
       backoff = kMinBackoff;

@@ -45,11 +45,14 @@ class JobClient {
     bool steward = false;
     absl::Duration reconnect = absl::Seconds(60);  // how long a lost coordinator is waited for
     absl::Time deadline = absl::InfiniteFuture();
+    // Asked whenever the stream broke: an error ends the watch with it, since nobody will answer
+    // again. Unset: always OK.
+    std::function<absl::Status()> may_return;
   };
   // Gives every event once, in order, from `after_sequence` + 1 on, until the one that ends the
   // job; a broken stream is taken up again where it ended. OK only after that last event.
   // CANCELLED: Interrupt(). DEADLINE_EXCEEDED: the deadline. UNAVAILABLE: the coordinator stayed
-  // away for `reconnect`.
+  // away for `reconnect`. Else what `may_return` says.
   absl::Status Watch(const WatchOptions& options,
                      const std::function<void(const v1::JobEvent&)>& on_event);
 

@@ -115,6 +115,19 @@ TEST_F(JobClientTest, ABrokenStreamIsTakenUpWhereItEndedAndNothingComesTwice) {
   EXPECT_THAT(jobs_.after_, ElementsAre(0, 2, 3, 3));
 }
 
+TEST_F(JobClientTest, AStreamWhoseCoordinatorIsGoneForGoodEndsAtOnce) {
+  jobs_.scripts_ = {ScriptedJobs::Give({MakeEvent(1)}, kBroken),
+                    ScriptedJobs::Give({MakeEvent(2)}, kBroken), ScriptedJobs::Give({}, kBroken)};
+  int asked = 0;
+  const auto may_return = [&] {
+    return ++asked < 2 ? absl::OkStatus() : absl::UnavailableError("killed by signal 9");
+  };
+  EXPECT_THAT(
+      Watch({.id = "job-1", .reconnect = absl::InfiniteDuration(), .may_return = may_return}),
+      StatusIs(absl::StatusCode::kUnavailable, "killed by signal 9"));
+  EXPECT_THAT(seen_, ElementsAre(1, 2));
+}
+
 TEST_F(JobClientTest, AStreamThatStaysBrokenIsAnError) {
   jobs_.scripts_ = {ScriptedJobs::Give({MakeEvent(1)}, kBroken), ScriptedJobs::Give({}, kBroken)};
   EXPECT_THAT(Watch({.id = "job-1", .reconnect = absl::Milliseconds(100)}),

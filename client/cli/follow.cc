@@ -1,7 +1,9 @@
 #include "client/cli/follow.h"
 
 #include <atomic>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "client/interrupt_handler.h"
 #include "client/live_view.h"
 #include "common/base/status_macros.h"
@@ -17,6 +19,18 @@ void ShowEvent(const v1::JobEvent& event, const FollowOptions& options, client::
     return;
   }
   context.out << view.OnEvent(event) << std::flush;
+}
+
+// A coordinator of our own that is gone stays so: nobody else would start it again.
+absl::Status CheckCoordinator(const std::string& id, Session& session, const Context& context) {
+  if (session.process == nullptr) return absl::OkStatus();
+  const absl::Status status = session.process->CheckRuns();
+  if (status.ok()) return status;
+  return absl::Status(
+      status.code(),
+      absl::StrCat(status.message(), " (its log: ", context.StateDir(), "/coordinator.log). ", id,
+                   " is stored and goes on with the next one: sotto --state_dir=",
+                   context.StateDir(), " watch ", id));
 }
 
 absl::Status ShowEnd(const FollowOptions& options, const client::LiveView& view, Session& session,
@@ -51,7 +65,8 @@ absl::Status Follow(const FollowOptions& options, Session& session, Context& con
       {.id = options.id,
        .after_sequence = options.after_sequence,
        .steward = options.steward,
-       .deadline = options.deadline},
+       .deadline = options.deadline,
+       .may_return = [&] { return CheckCoordinator(options.id, session, context); }},
       [&](const v1::JobEvent& event) { ShowEvent(event, options, view, context); });
   context.out << view.Leave() << std::flush;
   if (was_interrupted && absl::IsCancelled(status)) {
