@@ -53,22 +53,31 @@ absl::StatusOr<Session> Context::ConnectToState() {
                                                                         : Connect();
 }
 
-absl::StatusOr<Session> Context::ConnectOrStart() {
-  return ConnectOrStart({.state_dir = StateDir()});
+absl::StatusOr<Session> Context::ConnectOrStart(int slots) {
+  return ConnectOrStart({.state_dir = StateDir(), .slots = slots});
 }
 
-absl::StatusOr<Session> Context::ConnectOrStartFor(int slots) {
+absl::StatusOr<Session> Context::ConnectOrStartForJob(int slots) {
   return ConnectOrStart({.state_dir = StateDir(), .slots = slots, .stops_workers = true});
 }
 
 absl::StatusOr<Session> Context::ConnectOrStart(
     const client::CoordinatorProcess::Options& options) {
-  if (!address.empty()) return Connect();
+  const auto say_slots_are_its_own = [&] {
+    if (options.slots == 0) return;
+    err << "note: --slots is for a coordinator that is started; the one that runs keeps its own"
+        << std::endl;
+  };
+  if (!address.empty()) {
+    say_slots_are_its_own();
+    return Connect();
+  }
   Session session;
   if (absl::StatusOr<std::string> published = PublishedAddress(StateDir()); published.ok()) {
     absl::StatusOr<std::unique_ptr<client::JobClient>> running =
         client::JobClient::Connect(*published, kProbeTimeout);
     if (running.ok()) {
+      say_slots_are_its_own();
       session.client = *std::move(running);
       return session;
     }

@@ -49,10 +49,12 @@ struct Context {
   // Connect elsewhere.
   absl::StatusOr<Session> ConnectToState();
   // The same, but starts a coordinator on the state folder when none runs there and no address was
-  // given. It leaves workers that it finds running as they are.
-  absl::StatusOr<Session> ConnectOrStart();
-  // ConnectOrStart for a job of `slots` workers, which end with the coordinator that was started.
-  absl::StatusOr<Session> ConnectOrStartFor(int slots);
+  // given. It leaves workers that it finds running as they are. `slots` as below.
+  absl::StatusOr<Session> ConnectOrStart(int slots = 0);
+  // ConnectOrStart for a job whose workers end with the coordinator that was started. `slots`:
+  // workers at once of one that is started; 0: one per core. A job that asks for more is refused,
+  // as everywhere.
+  absl::StatusOr<Session> ConnectOrStartForJob(int slots);
 
   bool IsMachineReadable() const { return output != OutputFormat::kTable; }
   // Writes `message` as JSON: indented for kJson, on one line for kJsonl.

@@ -65,6 +65,7 @@ void AddInferenceOptions(CLI::App& verb, bool reads_prompts, const std::string& 
   verb.add_option("--workers", options.workers, "ranks that the model is sharded over")
       ->capture_default_str()
       ->check(AtLeast(1));
+  AddSlots(verb, options.slots);
   verb.add_option("--strategy", options.strategy,
                   "FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD");
   verb.add_option("--shard_group_size", options.shard_group_size,
@@ -81,7 +82,7 @@ absl::Status RunInferenceJob(const InferenceOptions& options, v1::InferenceSpec 
   v1::SubmitJobRequest request;
   ASSIGN_OR_RETURN(*request.mutable_spec(), MakeSpec(options, std::move(inference)));
   request.set_steward(options.steward);
-  ASSIGN_OR_RETURN(Session session, context.ConnectOrStartFor(options.workers));
+  ASSIGN_OR_RETURN(Session session, context.ConnectOrStartForJob(options.slots));
   ASSIGN_OR_RETURN(const v1::SubmitJobResponse response, session.client->Submit(request));
   RETURN_IF_ERROR(
       Follow({.id = response.job().id(), .cancels_on_interrupt = true}, session, context));

@@ -22,6 +22,7 @@ struct InferenceOptions {
   std::string out;
   std::string strategy;
   int workers = 1;
+  int slots = 0;  // of a coordinator that is started; 0: one per core
   int shard_group_size = 0;
   int gathered_slots = 0;
   int batch_size = 0;
@@ -34,9 +35,9 @@ void AddInferenceOptions(CLI::App& verb, bool reads_prompts, const std::string& 
                          InferenceOptions& options);
 
 // Makes the paths absolute, fills `spec` (whose kind is set) and workers into a job, hands it to
-// the coordinator (one is started when none runs on the state folder), watches it and says what was
-// written. INVALID_ARGUMENT: not exactly one of --model and --job, no strategy of that name. Else
-// errors of JobClient::Submit and Watch.
+// the coordinator (one of options.slots is started when none runs on the state folder), watches it
+// and says what was written. INVALID_ARGUMENT: not exactly one of --model and --job, no strategy of
+// that name. Else errors of JobClient::Submit and Watch.
 absl::Status RunInferenceJob(const InferenceOptions& options, v1::InferenceSpec spec,
                              Context& context);
 

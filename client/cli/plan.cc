@@ -5,6 +5,7 @@
 #include "CLI/CLI.hpp"
 #include "client/cli/job_spec_file.h"
 #include "client/cli/plan_text.h"
+#include "client/cli/validators.h"
 #include "client/cli/verbs.h"
 #include "common/base/status_macros.h"
 
@@ -14,6 +15,7 @@ namespace {
 struct PlanOptions {
   std::string path;
   bool schedule = false;
+  int slots = 0;
   bool steward = false;
 };
 
@@ -22,7 +24,7 @@ absl::Status Plan(const PlanOptions& options, Context& context) {
   ASSIGN_OR_RETURN(*request.mutable_spec(), ReadJobSpec(options.path));
   request.set_validate_only(true);
   request.set_steward(options.steward);
-  ASSIGN_OR_RETURN(Session session, context.ConnectOrStart());
+  ASSIGN_OR_RETURN(Session session, context.ConnectOrStart(options.slots));
   ASSIGN_OR_RETURN(const v1::SubmitJobResponse response, session.client->Submit(request));
   if (context.IsMachineReadable()) {
     context.PrintJson(response.job().plan());
@@ -44,6 +46,7 @@ void AddPlanVerb(CLI::App& app, Context& context) {
   verb->add_option("spec", options->path, "job spec (YAML, JSON or text proto); -: standard input")
       ->required();
   verb->add_flag("--schedule", options->schedule, "also print the execution schedule");
+  AddSlots(*verb, options->slots);
   verb->add_flag("--steward", options->steward, "act as data steward");
   verb->callback([options, &context] { context.Finish(Plan(*options, context)); });
 }

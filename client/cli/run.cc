@@ -5,6 +5,7 @@
 #include "CLI/CLI.hpp"
 #include "client/cli/follow.h"
 #include "client/cli/job_spec_file.h"
+#include "client/cli/validators.h"
 #include "client/cli/verbs.h"
 #include "common/base/status_macros.h"
 
@@ -14,6 +15,7 @@ namespace {
 struct RunOptions {
   std::string path;
   std::string request_id;
+  int slots = 0;
   bool steward = false;
 };
 
@@ -22,7 +24,7 @@ absl::Status Run(const RunOptions& options, Context& context) {
   ASSIGN_OR_RETURN(*request.mutable_spec(), ReadJobSpec(options.path));
   request.set_request_id(options.request_id);
   request.set_steward(options.steward);
-  ASSIGN_OR_RETURN(Session session, context.ConnectOrStartFor(request.spec().workers().count()));
+  ASSIGN_OR_RETURN(Session session, context.ConnectOrStartForJob(options.slots));
   ASSIGN_OR_RETURN(const v1::SubmitJobResponse response, session.client->Submit(request));
   return Follow({.id = response.job().id(), .cancels_on_interrupt = true}, session, context);
 }
@@ -39,6 +41,7 @@ void AddRunVerb(CLI::App& app, Context& context) {
       ->required();
   verb->add_option("--request_id", options->request_id,
                    "the same id again watches the same job instead of a second one");
+  AddSlots(*verb, options->slots);
   verb->add_flag("--steward", options->steward, "act as data steward; recorded in the ledger");
   verb->callback([options, &context] { context.Finish(Run(*options, context)); });
 }

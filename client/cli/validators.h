@@ -1,4 +1,4 @@
-// What options must be, said in the words of our other errors.
+// Options that verbs share, and what options must be, said in the words of our other errors.
 #ifndef SOTTO_CLIENT_CLI_VALIDATORS_H_
 #define SOTTO_CLIENT_CLI_VALIDATORS_H_
 
@@ -29,6 +29,13 @@ inline CLI::Validator AtLeast(int least) {
 
 inline CLI::Validator Positive() {
   return Must("above 0", [](double value) { return value > 0; });
+}
+
+// --slots of verbs that may start a coordinator of their own.
+inline void AddSlots(CLI::App& verb, int& slots) {
+  verb.add_option("--slots", slots,
+                  "workers at once of the coordinator, when one is started; unset: one per core")
+      ->check(AtLeast(1));
 }
 
 }  // namespace sotto::cli

@@ -150,7 +150,7 @@ privacy: {{epsilon: 50, clip_norm: 1}}
 train: {{expected_batch_size: 8, steps: 8, optimizer: {{adamw: {{}}}}, learning_rate: {{peak: 0.02}}}}
 workers: {{count: 2, strategy: FULL_SHARD}}
 """)
-        return re.search(r"^(job-\d+) succeeded", self.sotto.run("run", spec), re.MULTILINE)[1]
+        return re.search(r"^(job-\d+) succeeded", self.sotto.run("run", spec, "--slots", 2), re.MULTILINE)[1]
 
     def expect_scores(self, job, model, prompts):
         """The log-probabilities of all tokens after each prompt: the logits but for a constant."""

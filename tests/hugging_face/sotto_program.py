@@ -43,7 +43,7 @@ class Sotto:
     def infer(self, verb, out, *arguments):
         """Runs a verb that reads a model, and gives the path of what it wrote."""
         path = self.new_path(out)
-        self.run(verb, "--out", path, *arguments)
+        self.run(verb, "--out", path, "--slots", 4, *arguments)
         return path
 
     def lines(self, verb, *arguments):

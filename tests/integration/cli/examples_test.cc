@@ -94,10 +94,10 @@ TEST_F(ExamplesTest, EveryExampleIsASpec) {
 
 TEST_F(ExamplesTest, DigitsTrainPrivatelyAndShowTheirAccuracy) {
   AddDigits({"--epsilon", "10", "--delta", "1e-5"});
-  const CliOutcome plan = Run({"plan", "examples/digits.yaml"});
+  const CliOutcome plan = Run({"plan", "examples/digits.yaml", "--slots", "2"});
   EXPECT_EQ(plan.code, 0) << plan.text;
   EXPECT_THAT(plan.text, ::testing::HasSubstr("accuracy 12"));
-  const CliOutcome run = Run({"run", "examples/digits.yaml"});
+  const CliOutcome run = Run({"run", "examples/digits.yaml", "--slots", "2"});
   EXPECT_EQ(run.code, 0) << run.text;
   EXPECT_THAT(run.text, ::testing::ContainsRegex("step 60/60 .* acc -?[0-9.]+.+0\\.047 "));
   EXPECT_THAT(run.text, ::testing::HasSubstr("Publishing everything this job"));
@@ -111,7 +111,7 @@ TEST_F(ExamplesTest, WithoutAPromiseTheExactAccuracyIsShownAndRises) {
                                     {"  metrics:\n    accuracy_multiplier: 12\n", ""}});
   ASSERT_TRUE(absl::StrContains(open, "seed: 3") && !absl::StrContains(open, "metrics"));
   ASSERT_OK(AtomicWriteFile(folder_ + "/open.yaml", open));
-  const CliOutcome run = Run({"run", folder_ + "/open.yaml", "--output", "jsonl"});
+  const CliOutcome run = Run({"run", folder_ + "/open.yaml", "--slots", "2", "--output", "jsonl"});
   EXPECT_EQ(run.code, 0) << run.text;
   // One in ten by chance.
   EXPECT_GT(LastAccuracy(run.text, {"step", "raw", "accuracy"}), 0.9) << run.text;

@@ -1,11 +1,13 @@
 // What users do with jobs that run: exit codes, detaching, coordinators that come with a command.
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/fd.h"
 #include "common/base/files.h"
@@ -24,7 +26,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string Spec(int steps) {
+std::string Spec(int steps, int workers) {
   return absl::StrCat(R"(
 name: story
 model: {gpt2: {vocabulary_size: 257, width: 16, layers: 1, heads: 2, max_length: 32}}
@@ -32,7 +34,8 @@ data: {dataset: tiny}
 privacy: {epsilon: 3, clip_norm: 1}
 train: {expected_batch_size: 8, steps: )",
                       steps, R"(, learning_rate: {peak: 0.001}}
-workers: {count: 1, strategy: FULL_SHARD}
+workers: {count: )",
+                      workers, R"(, strategy: FULL_SHARD}
 gradient: {mode: per_example}
 checkpoint: {every_steps: 50}
 )");
@@ -44,9 +47,9 @@ class StoryTest : public ServiceFixture {
     ServiceFixture::SetUp();
     ASSERT_OK(InstallBinaries(folder_));
   }
-  std::string WriteSpec(int steps) {
+  std::string WriteSpec(int steps, int workers = 1) {
     const std::string path = folder_ + "/job.yaml";
-    EXPECT_OK(AtomicWriteFile(path, Spec(steps)));
+    EXPECT_OK(AtomicWriteFile(path, Spec(steps, workers)));
     return path;
   }
   // `sotto` on the state folder of the test.
@@ -88,6 +91,34 @@ TEST_F(StoryTest, ARunningCoordinatorIsUsedInsteadOfASecondOne) {
   EXPECT_EQ(run.code, 0) << run.text;
   EXPECT_THAT(Run({"list"}).text, HasSubstr("SUCCEEDED"));
   EXPECT_TRUE(std::filesystem::exists(state_dir_ + "/address")) << "it is not ours to end";
+}
+
+TEST_F(StoryTest, WorkersAreHeldToTheSlotsOfACoordinatorOfOnesOwn) {
+  AddDataset();
+  ASSERT_EQ(Run({"run", WriteSpec(3), "--slots", "1"}).code, 0);
+  ASSERT_OK(AtomicWriteFile(folder_ + "/prompts.jsonl", "{\"text\": \"a\"}\n"));
+  const auto generate = [&](std::vector<std::string> options) {
+    std::vector<std::string> arguments = {"generate",
+                                          "--job",
+                                          "job-1",
+                                          "--prompts",
+                                          folder_ + "/prompts.jsonl",
+                                          "--out",
+                                          folder_ + "/texts.jsonl"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return Run(std::move(arguments));
+  };
+  const std::string refused = "workers.count must be 1 to the coordinator's 2 slots, but is 3";
+  for (const CliOutcome& outcome :
+       {generate({"--workers", "3", "--slots", "2"}), Run({"run", WriteSpec(3, 3), "--slots", "2"}),
+        Run({"plan", WriteSpec(3, 3), "--slots", "2"})}) {
+    EXPECT_EQ(outcome.code, 2) << outcome.text;
+    EXPECT_THAT(outcome.text, HasSubstr(refused));
+  }
+  // Unset: one per core, and not as many as are asked for.
+  EXPECT_THAT(generate({"--workers", "100000"}).text, HasSubstr("slots, but is 100000"));
+  EXPECT_EQ(generate({"--workers", "2", "--slots", "2"}).code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder_ + "/texts.jsonl"));
 }
 
 TEST_F(StoryTest, InterruptingAWatchDetachesAndTheJobGoesOn) {
@@ -135,6 +166,28 @@ TEST_F(StoryTest, AWatchOutlivesItsCoordinator) {
     EXPECT_EQ(outcome.text.find(field, first + 1), std::string::npos) << field;
   }
   EXPECT_THAT(outcome.text, HasSubstr("\"SUCCEEDED\""));
+}
+
+TEST_F(StoryTest, ARunWhoseOwnCoordinatorIsKilledEndsAndItsJobIsKept) {
+  AddDataset();
+  ASSERT_OK_AND_ASSIGN(CliWatch run, Start({"run", WriteSpec(100000)}));
+  ASSERT_OK(run.AwaitText("step "));
+  pid_t coordinator = 0;
+  for (const pid_t pid : ProcessesWith("--state_dir=" + state_dir_)) {
+    absl::StatusOr<std::string> name = ReadFile(absl::StrCat("/proc/", pid, "/comm"));
+    if (name.ok() && absl::StartsWith(*name, "sotto-coordinat")) coordinator = pid;
+  }
+  ASSERT_NE(coordinator, 0);
+  ASSERT_EQ(kill(coordinator, SIGKILL), 0);
+  ASSERT_OK_AND_ASSIGN(const CliOutcome outcome, run.Finish());
+  EXPECT_EQ(outcome.code, 4) << outcome.text;
+  EXPECT_THAT(outcome.text,
+              AllOf(HasSubstr("killed by signal 9"),
+                    HasSubstr("job-1 is stored and goes on with the next one: sotto --state_dir=" +
+                              state_dir_ + " watch job-1")));
+  StartCoordinator();
+  EXPECT_EQ(Run({"cancel", "job-1"}).code, 0);
+  EXPECT_EQ(Run({"wait", "job-1"}).code, 1) << "it was alive until it was cancelled";
 }
 
 TEST_F(StoryTest, AClientThatIsKilledTakesItsCoordinatorAlong) {
