@@ -36,11 +36,13 @@ absl::Status PrepareData(DataOptions& options, Context& context) {
   if (context.IsMachineReadable()) {
     nlohmann::ordered_json document = {{"dataset", ToJsonObject(prepared.dataset)}};
     if (has_holdout) document["holdout"] = ToJsonObject(prepared.holdout);
+    if (!prepared.value_type.empty()) document["value_type"] = prepared.value_type;
     context.out << document.dump(context.output == OutputFormat::kJson ? 2 : -1) << std::endl;
     return absl::OkStatus();
   }
   Print(prepared.dataset, "dataset", context);
   if (has_holdout) Print(prepared.holdout, "public", context);
+  if (!prepared.value_type.empty()) context.out << "values " << prepared.value_type << "\n";
   context.out << std::flush;
   return absl::OkStatus();
 }
@@ -76,6 +78,10 @@ void AddDataVerb(CLI::App& app, Context& context) {
   verb->add_option("--shape", options->prepare.shape,
                    "values: channels,height,width of an image; left out: vectors")
       ->delimiter(',');
+  verb->add_option(
+      "--dtype", options->prepare.dtype,
+      "values and safetensors: u8 (whole numbers from 0 to 255, read as v / 127.5 - 1; "
+      "others are refused) or fp32; unset: the tensor's own, fp32 of JSON lines");
   verb->add_option("--max_length", options->prepare.max_length,
                    "text and tokens: tokens of a record at most, its end included; longer ones are "
                    "cut and counted");

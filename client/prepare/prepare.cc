@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "client/prepare/byte_tokenizer.h"
 #include "client/prepare/token_reader.h"
 #include "client/prepare/value_reader.h"
+#include "client/prepare/value_type.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file_writer.h"
@@ -58,6 +60,9 @@ absl::Status CheckOptions(const PrepareOptions& options) {
   }
   if (options.reader.format != RecordFormat::kValues && !options.shape.empty()) {
     return absl::InvalidArgumentError("--shape is of --format values only");
+  }
+  if (!holds_values && !options.dtype.empty()) {
+    return absl::InvalidArgumentError("--dtype is of --format values and safetensors only");
   }
   if (!holds_values && options.max_length < 2) {
     return absl::InvalidArgumentError(
@@ -136,7 +141,8 @@ absl::StatusOr<PreparedFile> WriteTokens(const std::string& path, int32_t max_le
 }
 
 // All inputs are of one shape and type.
-absl::StatusOr<ValueRecords> ReadValues(const PrepareOptions& options) {
+absl::StatusOr<ValueRecords> ReadValues(const PrepareOptions& options, ByteCensus& census) {
+  ASSIGN_OR_RETURN(const std::optional<dataset::ValueType> type, ParseValueType(options.dtype));
   ValueRecords all;
   for (const std::string& path : options.inputs) {
     absl::StatusOr<ValueRecords> read = absl::UnknownError("");
@@ -146,10 +152,13 @@ absl::StatusOr<ValueRecords> ReadValues(const PrepareOptions& options) {
       ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
       read = ReadValueLines(content, options.shape, options.reader.classes);
     }
-    if (!read.ok()) {
-      return absl::Status(read.status().code(), absl::StrCat(path, ": ", read.status().message()));
+    absl::Status status = read.status();
+    if (status.ok() && type.has_value()) status = Retype(*type, *read);
+    if (!status.ok()) {
+      return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
     }
     if (read->records.empty()) continue;
+    census.Add(path, *read);
     if (all.records.empty()) {
       all.options = read->options;
     } else if (read->options.shape != all.options.shape ||
@@ -207,10 +216,14 @@ absl::StatusOr<Prepared> Split(const PrepareOptions& options, const std::vector<
 absl::StatusOr<Prepared> Prepare(const PrepareOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
   if (HoldsValues(options.reader.format)) {
-    ASSIGN_OR_RETURN(const ValueRecords all, ReadValues(options));
-    return Split(options, all.records, [&](const std::string& path, const auto& records) {
+    ByteCensus census;
+    ASSIGN_OR_RETURN(const ValueRecords all, ReadValues(options, census));
+    const auto write = [&](const std::string& path, const auto& records) {
       return WriteValues(path, all, records);
-    });
+    };
+    ASSIGN_OR_RETURN(Prepared prepared, Split(options, all.records, write));
+    prepared.value_type = census.Text(all.options.value_type);
+    return prepared;
   }
   ASSIGN_OR_RETURN(const TokenizedRecords all, ReadInputs(options));
   return Split(options, all.records, [&](const std::string& path, const auto& records) {

@@ -16,7 +16,10 @@ struct PrepareOptions {
   RecordReaderOptions reader;
   std::string output;
   std::vector<int32_t> shape;  // kValues: channels, height, width; empty: vectors
-  int32_t max_length = 0;      // tokens per record, the end of record included; longer ones are cut
+  // kValues, kSafetensors: "u8" or "fp32"; empty: the tensor's own, and fp32 of lines. Only bytes
+  // are read as v / 127.5 - 1.
+  std::string dtype;
+  int32_t max_length = 0;  // tokens per record, the end of record included; longer ones are cut
 
   // Every `holdout_every`-th record goes to the public file instead: it will not be in the dataset
   // that is registered. 0: none.
@@ -33,7 +36,8 @@ struct PreparedFile {
 
 struct Prepared {
   PreparedFile dataset;
-  PreparedFile holdout;  // path empty: none
+  PreparedFile holdout;    // path empty: none
+  std::string value_type;  // of values: what ByteCensus says of it
 };
 
 // INVALID_ARGUMENT: options, or an input that is not of its format (names the file and the line).

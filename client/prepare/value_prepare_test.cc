@@ -106,6 +106,68 @@ TEST_F(ValuePrepareTest, TensorsOfBytesStayBytes) {
   EXPECT_THAT(values, ElementsAre(-1, 1));
 }
 
+TEST_F(ValuePrepareTest, BytesAreWrittenOnRequestAndWhatDoesNotFitIsRefused) {
+  PrepareOptions options =
+      Options("{\"values\": [0, 255]}\n{\"values\": [1, 2]}\n", RecordFormat::kValues, 0);
+  options.dtype = "u8";
+  ASSERT_OK_AND_ASSIGN(const Prepared prepared, Prepare(options));
+  EXPECT_EQ(prepared.value_type, "u8, read as v / 127.5 - 1");
+  ASSERT_OK_AND_ASSIGN(const auto file, dataset::TokenFile::Open(prepared.dataset.path));
+  EXPECT_EQ(file->header().value_type, dataset::ValueType::kUint8);
+  std::vector<float> values(2);
+  file->ReadValues(0, absl::MakeSpan(values));
+  EXPECT_THAT(values, ElementsAre(-1, 1));
+  for (const char* other : {"0.5", "300", "-1"}) {
+    options = Options(absl::StrCat("{\"values\": [0]}\n\n{\"values\": [", other, "]}\n"),
+                      RecordFormat::kValues, 0);
+    options.dtype = "u8";
+    EXPECT_THAT(Prepare(options),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("/in: line or row 3 must hold whole numbers from 0 to 255")));
+  }
+  options.dtype = "int4";
+  EXPECT_THAT(Prepare(options), StatusIs(absl::StatusCode::kInvalidArgument,
+                                         HasSubstr("--dtype must be u8 or fp32, but is int4")));
+}
+
+TEST_F(ValuePrepareTest, TensorsOfBytesMayBecomeNumbers) {
+  PrepareOptions options =
+      Options(Tensors(ImageHeader(), Labels(3, 1) + std::string("\x00\xff\x01\x02", 4)),
+              RecordFormat::kSafetensors, 4);
+  options.dtype = "fp32";
+  ASSERT_OK_AND_ASSIGN(const Prepared prepared, Prepare(options));
+  ASSERT_OK_AND_ASSIGN(const auto file, dataset::TokenFile::Open(prepared.dataset.path));
+  EXPECT_EQ(file->header().value_type, dataset::ValueType::kFloat32);
+  std::vector<float> values(2);
+  file->ReadValues(0, absl::MakeSpan(values));
+  EXPECT_THAT(values, ElementsAre(0, 255));
+}
+
+TEST_F(ValuePrepareTest, TheTypeIsSaidAndTheRecordThatKeepsBytesOut) {
+  const auto text_of = [&](const std::string& content) {
+    const absl::StatusOr<Prepared> prepared = Prepare(Options(content, RecordFormat::kValues, 0));
+    EXPECT_OK(prepared);
+    return prepared.ok() ? prepared->value_type : "";
+  };
+  EXPECT_EQ(text_of("{\"values\": [1]}\n{\"values\": [2]}\n\n{\"values\": [0.5]}\n"),
+            absl::StrCat("fp32, read as they are; 2 of 3 records hold only whole numbers from 0 to "
+                         "255, ",
+                         directory_, "/in: line or row 4 is the first that does not"));
+  EXPECT_THAT(text_of("{\"values\": [1]}"), HasSubstr("--dtype u8 writes bytes"));
+  EXPECT_EQ(text_of("{\"values\": [0.5]}\n{\"values\": [-2]}\n{\"values\": [1]}"),
+            "fp32, read as they are");
+}
+
+TEST_F(ValuePrepareTest, AShapeWithoutExtentIsRefusedAsAShape) {
+  for (const std::vector<int32_t>& shape : {std::vector<int32_t>{1, 0, 8}, {1, -8, -8}}) {
+    PrepareOptions options = Options("{\"values\": [1]}", RecordFormat::kValues, 0);
+    options.shape = shape;
+    EXPECT_THAT(Prepare(options),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("--shape must have dimensions of at least 1, but is 1,")));
+  }
+}
+
 TEST_F(ValuePrepareTest, WrongInputNamesTheLineOrTheTensorAndNeverItsContent) {
   constexpr auto kValues = RecordFormat::kValues;
   EXPECT_THAT(ErrorOf("{\"values\": [1]}\n{\"values\": [1, 2]}", kValues, 0),

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/prepare/label.h"
 #include "common/base/status_macros.h"
@@ -58,6 +59,7 @@ absl::StatusOr<ValueRecord> ParseRecord(absl::string_view text, int32_t classes,
   const absl::StatusOr<int32_t> label = LabelOf(object, classes);
   if (!label.ok()) return LineError(line, label.status().message());
   record.label = *label;
+  record.place = static_cast<int64_t>(line);
   return record;
 }
 
@@ -66,6 +68,11 @@ absl::StatusOr<std::array<int32_t, 3>> ShapeOf(const std::vector<int32_t>& given
   if (given.size() != 3) {
     return absl::InvalidArgumentError(
         absl::StrCat("--shape must be channels,height,width, but has ", given.size(), " numbers"));
+  }
+  for (const int32_t extent : given) {
+    if (extent >= 1) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--shape must have dimensions of at least 1, but is ", absl::StrJoin(given, ",")));
   }
   return std::array<int32_t, 3>{given[0], given[1], given[2]};
 }
@@ -169,6 +176,7 @@ absl::StatusOr<ValueRecords> ReadValueTensors(const std::string& path, int32_t c
   }
   for (int64_t i = 0; i < values.shape[0]; ++i) {
     ValueRecord& record = all.records.emplace_back();
+    record.place = i + 1;
     if (is_bytes) {
       record.bytes = Row<uint8_t>(*file, values, i);
     } else {

@@ -14,6 +14,7 @@ struct ValueRecord {
   std::vector<uint8_t> bytes;  // of a file of u8
   int32_t label = -1;
   std::vector<float> targets;
+  int64_t place = 0;  // its line in a file of lines, or its row, from 1
 };
 
 struct ValueRecords {
