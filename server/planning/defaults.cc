@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/layout/known_modes.h"
 #include "server/planning/image_models.h"
 #include "server/planning/model_facts.h"
 #include "server/planning/value_checks.h"
@@ -190,7 +191,9 @@ v1::JobSpec WithDefaults(const v1::JobSpec& spec, const v1::DatasetFacts& datase
   v1::WorkersSpec& workers = *filled.mutable_workers();
   SetRanks(workers);
   SetSharding(*filled.mutable_train(), workers);
-  if (filled.gradient().mode().empty()) filled.mutable_gradient()->set_mode("per_example");
+  if (filled.gradient().mode().empty()) {
+    filled.mutable_gradient()->set_mode(std::string(layout::kPerExampleMode.name));
+  }
   if (filled.checkpoint().keep() == 0) filled.mutable_checkpoint()->set_keep(3);
   return filled;
 }

@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/layout/flat_layout.h"
-#include "common/layout/gradient_mode.h"
 #include "common/layout/inference_memory.h"
+#include "common/layout/known_modes.h"
 #include "common/layout/memory.h"
 #include "common/layout/memory_meter.h"
 #include "common/layout/slot_layout.h"
@@ -69,7 +69,7 @@ v1::MemoryPlan MemoryOf(const v1::JobSpec& spec, const layout::ModelDescription&
       layout::EstimateMemory(model, layout,
                              {.gathered_slots = spec.workers().gathered_slots(),
                               .gradient_slots = 1,
-                              .mode = *layout::FindMode("no_dp"),
+                              .mode = layout::kNoDpMode.mode,
                               .optimizer_states = 0,
                               .strategy = spec::StrategyOf(spec.workers().strategy()),
                               .world_size = spec.workers().count(),

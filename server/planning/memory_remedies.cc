@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/layout/gradient_mode.h"
+#include "common/layout/known_modes.h"
 #include "server/planning/placement.h"
 
 namespace sotto::planning {
@@ -27,7 +28,7 @@ class Search {
     if (!placement.ok()) return std::nullopt;
     const std::string& mode = spec.gradient().mode();
     layout::ModeChoice choice;
-    choice.mode = *layout::FindMode(layout::IsAutomatic(mode) ? "flash" : mode);
+    choice.mode = layout::FindMode(mode).value_or(layout::kFlashMode.mode);  // auto: the leanest
     if (spec.gradient().deferred_norms()) choice.mode = layout::WithDeferredNorms(choice.mode);
     choice.micro_batch_size = std::max(1, spec.train().micro_batch_size());
     if (spec.train().has_activation_checkpointing() &&
@@ -68,8 +69,10 @@ void TrySmallerMicroBatches(const v1::JobSpec& spec, Search& search) {
 void TryModes(const v1::JobSpec& spec, Search& search) {
   const std::optional<layout::UnitMode> mode = layout::FindMode(spec.gradient().mode());
   if (!mode.has_value() || mode->norm == layout::Norm::kNone) return;  // `auto` has tried them.
-  for (const char* name : {"flash", "per_example", "flash_bk"}) {
-    if (layout::FindMode(name)->kept == mode->kept) continue;
+  for (const layout::NamedMode& other :
+       {layout::kFlashMode, layout::kPerExampleMode, layout::kFlashBkMode}) {
+    if (other.mode.kept == mode->kept) continue;
+    const std::string name(other.name);
     v1::JobSpec changed = spec;
     changed.mutable_gradient()->set_mode(name);
     search.Try(absl::StrCat("gradient.mode ", name), changed);

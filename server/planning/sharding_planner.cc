@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/layout/gradient_mode.h"
+#include "common/layout/known_modes.h"
 #include "common/layout/memory.h"
 #include "common/layout/schedule_options.h"
 #include "common/spec/model_layout.h"
@@ -43,8 +44,7 @@ v1::MemoryPlan MemoryMessage(const layout::MemoryEstimate& estimate) {
 // What the smallest micro-batch needs: with `auto`, in the leanest mode.
 int64_t LeastBytes(const v1::JobSpec& spec, const Placement& placement) {
   layout::ModeChoice least;
-  least.mode = *layout::FindMode(
-      layout::IsAutomatic(spec.gradient().mode()) ? "flash" : spec.gradient().mode());
+  least.mode = layout::FindMode(spec.gradient().mode()).value_or(layout::kFlashMode.mode);
   least.micro_batch_size = std::max(1, spec.train().micro_batch_size());
   return placement.Memory(least).total_bytes();
 }

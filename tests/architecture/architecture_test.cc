@@ -135,6 +135,26 @@ TEST(ArchitectureTest, TheExecutorIsTheOnlyInterpreterOfTheSchedule) {
   }
 }
 
+// Names come from specs, or are constants of common/layout/known_modes.h.
+TEST(ArchitectureTest, ModesAreNamedInTheirTableAlone) {
+  static const std::regex name(
+      R"x("(no_dp|(ghost|flash)(_fsdp)?(_fuse)?(_bk)?|per_example|auto)")x");
+  int names_in_table = 0;
+  for (const SourceFile& source : Sources()) {
+    if (!IsCode(source.path) || !IsProduction(source.path)) continue;
+    const bool is_table = source.path == "common/layout/gradient_mode.h" ||
+                          source.path == "common/layout/known_modes.h";
+    for (std::sregex_iterator match(source.contents.begin(), source.contents.end(), name), end;
+         match != end; ++match) {
+      names_in_table += is_table ? 1 : 0;
+      const size_t begin = source.contents.rfind('\n', match->position()) + 1;
+      const bool is_comment = source.contents.compare(begin, 2, "//") == 0;
+      EXPECT_TRUE(is_table || is_comment) << source.path << ": " << match->str();
+    }
+  }
+  EXPECT_GE(names_in_table, 15);  // the expression finds them
+}
+
 TEST(ArchitectureTest, TestsDoNotSleepAndDoNotTurnThemselvesOff) {
   static const std::regex forbidden(R"(sleep_for|SleepFor\(|usleep\(|DISABLED_[A-Z])");
   for (const SourceFile& source : Sources()) {
