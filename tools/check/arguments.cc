@@ -10,12 +10,6 @@
 #include "common/spec/spec_parser.h"
 
 namespace sotto::check {
-namespace {
-
-constexpr double kSmallestClipNorm = 1e-12;
-constexpr double kLargestClipNorm = 1e12;
-
-}  // namespace
 
 absl::StatusOr<v1::ModelSpec> ParseModel(const std::string& text) {
   std::error_code ignored;

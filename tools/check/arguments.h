@@ -21,8 +21,16 @@ absl::StatusOr<layout::Strategy> ParseStrategy(const std::string& text);
 // The same as specs have it.
 absl::StatusOr<v1::Strategy> ParseStrategyOfSpec(const std::string& text);
 
-// INVALID_ARGUMENT: --clip_norm is not in [1e-12, 1e12]. Beyond, squares of a clipped gradient's
-// elements leave the range of floats.
+// Beyond these, squares of a clipped gradient's elements leave the range of floats.
+inline constexpr double kSmallestClipNorm = 1e-12;
+inline constexpr double kLargestClipNorm = 1e12;
+
+// Of specs as well.
+inline constexpr double kLargestNoiseMultiplier = 1e6;
+inline constexpr double kLargestLearningRate = 1e6;
+inline constexpr double kSmallestLearningRate = 1e-12;
+
+// INVALID_ARGUMENT: --clip_norm is not between them.
 absl::Status CheckClipNorm(double clip_norm);
 
 // The folder of --out, with those above it. INVALID_ARGUMENT: it cannot be made.

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/checkpoint/safetensors_writer.h"
 #include "common/layout/device_profile.h"
@@ -98,8 +101,19 @@ absl::Span<const float> Part(const GradientsResult& result, const GradientsJob& 
   return absl::MakeConstSpan(result.sums[unit]).subspan(place.offset, place.elements);
 }
 
+bool ClipsNothing(const GradientsOptions& options) {
+  const auto mode = layout::FindMode(options.mode);
+  return mode.has_value() && mode->norm == layout::Norm::kNone;
+}
+
+std::map<std::string, std::string> MetadataOf(const GradientsOptions& options) {
+  return {{"mode", options.mode},
+          {"clip_norm", ClipsNothing(options) ? std::string("none")
+                                              : absl::StrFormat("%.17g", *options.clip_norm)}};
+}
+
 absl::Status Write(const GradientsJob& job, const GradientsResult& result,
-                   const std::string& path) {
+                   const GradientsOptions& options, const std::string& path) {
   std::vector<checkpoint::TensorShape> shapes = {{"loss", {job.batch.examples}},
                                                  {"grad_norm", {job.batch.examples}}};
   for (size_t unit = 0; unit < job.model.units.size(); ++unit) {
@@ -110,7 +124,7 @@ absl::Status Write(const GradientsJob& job, const GradientsResult& result,
     }
   }
   ASSIGN_OR_RETURN(checkpoint::SafetensorsWriter writer,
-                   checkpoint::SafetensorsWriter::Create(path, shapes, {}));
+                   checkpoint::SafetensorsWriter::Create(path, shapes, MetadataOf(options)));
   RETURN_IF_ERROR(writer.Append(result.losses_B));
   const std::vector<float> norms(result.norms_B.begin(), result.norms_B.end());
   RETURN_IF_ERROR(writer.Append(norms));
@@ -123,9 +137,10 @@ absl::Status Write(const GradientsJob& job, const GradientsResult& result,
 }
 
 absl::Status WriteWhole(const GradientsJob& job, const GradientsResult& result,
-                        const std::string& path) {
+                        const GradientsOptions& options) {
+  const std::string& path = options.out;
   const std::string unfinished = absl::StrCat(path, ".unfinished");
-  absl::Status status = Write(job, result, unfinished);
+  absl::Status status = Write(job, result, options, unfinished);
   if (status.ok() && std::rename(unfinished.c_str(), path.c_str()) != 0) {
     status = absl::ErrnoToStatus(errno, path);
   }
@@ -134,7 +149,7 @@ absl::Status WriteWhole(const GradientsJob& job, const GradientsResult& result,
 }
 
 absl::Status CheckOptions(const GradientsOptions& options) {
-  RETURN_IF_ERROR(CheckClipNorm(options.clip_norm));
+  if (options.clip_norm.has_value()) RETURN_IF_ERROR(CheckClipNorm(*options.clip_norm));
   RETURN_IF_ERROR(CheckWorldSize(options.world_size));
   if (options.dtype != "fp32" && options.dtype != "bf16") {
     return absl::InvalidArgumentError(
@@ -152,6 +167,9 @@ absl::Status WriteGradients(const GradientsOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
   RETURN_IF_ERROR(CheckOut(options.out, options.batch, options.model));
   ASSIGN_OR_RETURN(layout::ScheduleChoice schedule, ChooseSchedule(options));
+  if (!options.clip_norm.has_value() && !ClipsNothing(options)) {
+    return absl::InvalidArgumentError(absl::StrCat("--mode ", options.mode, " needs --clip_norm"));
+  }
   ASSIGN_OR_RETURN(const PublicBatch batch, ReadPublicBatch(options.batch));
   ASSIGN_OR_RETURN(const ModelDirectory directory, OpenModelDirectory(options.model));
   const layout::ModelDescription& model = directory.description;
@@ -169,7 +187,7 @@ absl::Status WriteGradients(const GradientsOptions& options) {
       .batch = batch,
       .schedule = schedule,
       .grid = grid,
-      .clip_norm = options.clip_norm,
+      .clip_norm = options.clip_norm.value_or(1),  // of no_dp: never used
       .micro_batch_size = micro_batch_size,
       .in_bfloat16 = options.dtype == "bf16",
       .threads = ChooseThreads(model, batch.examples * batch.tokens, options.world_size)};
@@ -184,7 +202,16 @@ absl::Status WriteGradients(const GradientsOptions& options) {
                                [&](comm::Communicator& communicator) {
                                  return RunGradientsRank(job, communicator, result);
                                }));
-  return WriteWhole(job, result, options.out);
+  return WriteWhole(job, result, options);
+}
+
+std::string ClippingRemark(const GradientsOptions& options) {
+  if (!ClipsNothing(options)) return "";
+  return absl::StrCat(options.mode, " clips nothing: ",
+                      options.clip_norm.has_value()
+                          ? absl::StrCat("--clip_norm ", *options.clip_norm, " is not used, ")
+                          : "",
+                      "clipped.NAME of ", options.out, " are unclipped sums");
 }
 
 }  // namespace sotto::check

@@ -3,6 +3,7 @@
 #define SOTTO_TOOLS_CHECK_GRADIENTS_CHECK_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -10,10 +11,10 @@
 namespace sotto::check {
 
 struct GradientsOptions {
-  std::string model;  // Hugging Face directory
-  std::string batch;  // file, see gradients_batch.h
-  std::string mode;   // name of a gradient mode
-  double clip_norm = 0;
+  std::string model;                // Hugging Face directory
+  std::string batch;                // file, see gradients_batch.h
+  std::string mode;                 // name of a gradient mode
+  std::optional<double> clip_norm;  // that every mode but no_dp needs
   std::string out;
   std::string dtype = "fp32";
   std::string strategy = "FULL_SHARD";
@@ -29,9 +30,13 @@ struct GradientsOptions {
 //   grad_norm [B]      over all parameters, before clipping
 //   clipped.NAME       sum over the examples of min(1, clip_norm / norm) * gradient, not divided;
 //                      NAME, shape and layout are the model file's
-// no_dp clips nothing: clipped.NAME is then the plain sum. INVALID_ARGUMENT, NOT_FOUND, naming the
-// file, tensor or option and the rule: the input's faults. `out` appears whole or not at all.
+// and, as the file's metadata, "mode" and "clip_norm". no_dp clips nothing: clipped.NAME is then
+// the plain sum, and the file's clip_norm "none". INVALID_ARGUMENT, NOT_FOUND, naming the file,
+// tensor or option and the rule: the input's faults. `out` appears whole or not at all.
 absl::Status WriteGradients(const GradientsOptions& options);
+
+// That the sums are unclipped, for whoever asked for no_dp; empty for every other mode.
+std::string ClippingRemark(const GradientsOptions& options);
 
 }  // namespace sotto::check
 

@@ -2,6 +2,7 @@
 
 #include <iostream>
 #include <memory>
+#include <string>
 
 #include "CLI/CLI.hpp"
 #include "tools/check/gradients_check.h"
@@ -22,10 +23,13 @@ Command AddGradientsCommand(CLI::App& app) {
                   "safetensors with tokens int64 [B,T] and loss_mask uint8 [B,T-1]")
       ->required();
   command.add_option("--mode", options->mode, "gradient mode")->required();
-  command.add_option("--clip_norm", options->clip_norm, "C, of one example's gradient")->required();
+  command.add_option(
+      "--clip_norm", options->clip_norm,
+      "C, of one example's gradient, in [1e-12, 1e12]; no_dp clips nothing and needs none");
   command
-      .add_option("--out", options->out,
-                  "safetensors to write: loss [B], grad_norm [B], clipped.NAME")
+      .add_option(
+          "--out", options->out,
+          "safetensors to write: loss [B], grad_norm [B], clipped.NAME (of no_dp: unclipped sums)")
       ->required();
   command.add_option("--dtype", options->dtype, "of the computation: fp32 or bf16")
       ->capture_default_str();
@@ -45,7 +49,10 @@ Command AddGradientsCommand(CLI::App& app) {
       "--clip_norm 1 --out gradients.safetensors");
   return {.app = &command, .run = [options] {
             const absl::Status status = WriteGradients(*options);
-            return status.ok() ? kAgrees : Fail(status);
+            if (!status.ok()) return Fail(status);
+            const std::string remark = ClippingRemark(*options);
+            if (!remark.empty()) std::cerr << "sotto-check: " << remark << std::endl;
+            return kAgrees;
           }};
 }
 

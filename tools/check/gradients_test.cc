@@ -212,6 +212,9 @@ TEST_F(GradientsTest, UnclippedSumIsThatWithoutPrivacy) {
   ASSERT_OK(WriteGradients(options));
   ASSERT_OK_AND_ASSIGN(const auto a, SafetensorsReader::Open(plain.out));
   ASSERT_OK_AND_ASSIGN(const auto b, SafetensorsReader::Open(options.out));
+  EXPECT_EQ(a->header().metadata.at("clip_norm"), "none");  // the file says what it holds
+  EXPECT_EQ(b->header().metadata.at("clip_norm"), "1000000");
+  EXPECT_EQ(b->header().metadata.at("mode"), "ghost");
   for (const SafetensorsEntry& entry : a->header().entries) {
     const std::vector<double> values = Read(*a, entry);
     EXPECT_LE(Norm(Difference(Read(*b, *b->Find(entry.name)), values)), 1e-5 * Norm(values) + 1e-6)
@@ -302,6 +305,7 @@ TEST_F(GradientsTest, BadOptionsAreRefusedByName) {
   };
   const Case cases[] = {
       {"--mode", [](GradientsOptions& o) { o.mode = "fast"; }},
+      {"--clip_norm", [](GradientsOptions& o) { o.clip_norm.reset(); }},
       {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = 0; }},
       {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = std::nan(""); }},
       {"--clip_norm", [](GradientsOptions& o) { o.clip_norm = 1e-42; }},

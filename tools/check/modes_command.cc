@@ -19,6 +19,7 @@
 #include "tools/check/mode_comparison.h"
 #include "tools/check/mode_plots.h"
 #include "tools/check/mode_report.h"
+#include "tools/check/number_range.h"
 
 namespace sotto::check {
 namespace {
@@ -72,10 +73,7 @@ absl::StatusOr<Preset> PresetOf(const Arguments& arguments) {
     preset.clip_norm_given = true;
   }
   if (!arguments.modes.empty()) {
-    preset.modes.clear();
-    for (const std::string& text : arguments.modes) {
-      ASSIGN_OR_RETURN(preset.modes.emplace_back(), ParseMode(text));
-    }
+    ASSIGN_OR_RETURN(preset.modes, ParseModes(arguments.modes));
   }
   return preset;
 }
@@ -164,15 +162,16 @@ void AddOptions(CLI::App& modes, Arguments& arguments) {
   modes.add_option("--records", arguments.records, "of the random data set")
       ->check(CLI::Range(2, 1 << 20));
   modes.add_option("--batch", arguments.batch, "expected examples of a step")
-      ->check(CLI::PositiveNumber);
+      ->check(NumberIn(0.01, 1 << 19));
   modes.add_option("--micro_batch", arguments.micro_batch, "examples of one forward and backward")
       ->check(CLI::Range(1, 1024));
   modes.add_option("--steps", arguments.steps)->check(CLI::Range(1, 100000));
   modes.add_option("--learning_rate", arguments.learning_rate, "of SGD")
-      ->check(CLI::PositiveNumber);
+      ->check(NumberIn(kSmallestLearningRate, kLargestLearningRate));
   modes.add_option("--clip_norm", arguments.clip_norm, "instead of one that clips half")
-      ->check(CLI::PositiveNumber);
-  modes.add_option("--noise_multiplier", arguments.noise_multiplier)->check(CLI::NonNegativeNumber);
+      ->check(NumberIn(kSmallestClipNorm, kLargestClipNorm));
+  modes.add_option("--noise_multiplier", arguments.noise_multiplier)
+      ->check(NumberIn(0, kLargestNoiseMultiplier));
   modes.add_option("--seed", arguments.seed, "of data, initial values, sampling and noise");
   modes.add_option("--world_size", arguments.world_size, "ranks, each a process")
       ->check(CLI::Range(1, 16));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "common/base/status_macros.h"
 #include "common/layout/gradient_mode.h"
 
 namespace sotto::check {
@@ -169,6 +170,20 @@ absl::StatusOr<ModeChoice> ParseMode(const std::string& text) {
   }
   return absl::InvalidArgumentError(absl::StrCat("no gradient mode is named ", name, "; there are ",
                                                  ModeNamesText(), "; each also with ", kDeferred));
+}
+
+absl::StatusOr<std::vector<ModeChoice>> ParseModes(const std::vector<std::string>& texts) {
+  std::vector<ModeChoice> modes;
+  for (const std::string& text : texts) {
+    ASSIGN_OR_RETURN(ModeChoice mode, ParseMode(text));
+    for (const ModeChoice& other : modes) {
+      if (other.Label() != mode.Label()) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("--modes names ", mode.Label(), " twice; each is compared once"));
+    }
+    modes.push_back(std::move(mode));
+  }
+  return modes;
 }
 
 bool Clips(const ModeChoice& mode) {

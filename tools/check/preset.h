@@ -35,6 +35,9 @@ std::vector<ModeChoice> AllModes();
 // mode, with those there are.
 absl::StatusOr<ModeChoice> ParseMode(const std::string& text);
 
+// Each of them. INVALID_ARGUMENT: also one that is there twice.
+absl::StatusOr<std::vector<ModeChoice>> ParseModes(const std::vector<std::string>& texts);
+
 // Every mode's name, auto, and the older names, for messages.
 std::string ModeNamesText();
 

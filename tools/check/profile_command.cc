@@ -10,6 +10,7 @@
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "tools/check/arguments.h"
+#include "tools/check/number_range.h"
 #include "tools/check/preset.h"
 #include "tools/check/profile_report.h"
 
@@ -51,9 +52,9 @@ absl::Status Complete(Arguments& arguments) {
   if (!arguments.strategy.empty()) {
     ASSIGN_OR_RETURN(settings.strategy, ParseStrategyOfSpec(arguments.strategy));
   }
-  if (arguments.modes.empty()) arguments.options.modes = AllModes();
-  for (const std::string& text : arguments.modes) {
-    ASSIGN_OR_RETURN(arguments.options.modes.emplace_back(), ParseMode(text));
+  arguments.options.modes = AllModes();
+  if (!arguments.modes.empty()) {
+    ASSIGN_OR_RETURN(arguments.options.modes, ParseModes(arguments.modes));
   }
   return arguments.out.empty() ? absl::OkStatus() : MakeOutFolder(arguments.out);
 }
@@ -121,7 +122,7 @@ Command AddProfileCommand(CLI::App& app) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   profile.add_option("--clip_norm", settings.clip_norm)
-      ->check(CLI::PositiveNumber)
+      ->check(NumberIn(kSmallestClipNorm, kLargestClipNorm))
       ->capture_default_str();
   profile.add_option("--strategy", arguments->strategy,
                      "FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD");

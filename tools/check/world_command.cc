@@ -8,6 +8,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_format.h"
 #include "tools/check/arguments.h"
+#include "tools/check/number_range.h"
 #include "tools/check/preset.h"
 #include "tools/check/world_check.h"
 
@@ -74,7 +75,7 @@ Command AddWorldCommand(CLI::App& app) {
   world.add_option("--mode", arguments->mode, "gradient mode")->capture_default_str();
   world.add_option("--steps", settings.steps)->check(CLI::Range(1, 100000))->capture_default_str();
   world.add_option("--noise_multiplier", settings.noise_multiplier)
-      ->check(CLI::NonNegativeNumber)
+      ->check(NumberIn(0, kLargestNoiseMultiplier))
       ->capture_default_str();
   world.footer("Example: sotto-check world --ranks 1,2,4 --mode flash");
   return {.app = &world, .run = [arguments] {
