@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status_macros.h"
 #include "tools/check/trained_model.h"
 
@@ -15,6 +17,14 @@ namespace {
 
 // NaN is larger than everything.
 double Larger(double a, double b) { return std::isnan(b) || b > a ? b : a; }
+
+absl::Status CheckWorldSizes(const EqualityOptions& options) {
+  const std::set<int> distinct(options.world_sizes.begin(), options.world_sizes.end());
+  if (distinct.size() >= 2) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--world_sizes must name at least two different ones to compare, as in 1,2, but is ",
+      absl::StrJoin(options.world_sizes, ",")));
+}
 
 absl::Status CheckRecords(const EqualityOptions& options) {
   const RunSettings& settings = options.settings;
@@ -69,6 +79,31 @@ void CompareSame(const TrainedModel& model, const TrainedModel& first, EqualityR
   }
 }
 
+// Bytes of a rank that holds an equal part of every unit: four fp32 values for what is trained, one
+// for what is frozen. Padding to whole blocks of 128 bytes is counted.
+int64_t IdealShardBytes(const v1::JobPlan& plan) {
+  int64_t trained = 0, padded = 0;
+  for (const v1::UnitPlan& unit : plan.sharding().units()) {
+    trained += unit.trained_elements();
+    padded += unit.padded_elements();
+  }
+  const int64_t frozen = plan.train().parameters() - trained;
+  const int64_t ranks = plan.sharding().world_size();
+  const int64_t frozen_padding = frozen == 0 ? 0 : 32 * ranks * plan.sharding().units_size();
+  return (16 * padded + 4 * (frozen + frozen_padding)) / ranks;
+}
+
+void SetMemory(const TrainedModel& model, EqualityRow& row) {
+  const v1::MemoryPlan& plan = model.plan.memory();
+  row.ideal_shard_bytes = IdealShardBytes(model.plan);
+  row.shard_bytes = plan.parameters_bytes() + plan.gradient_bytes() + plan.optimizer_bytes();
+  row.planned_held_bytes = row.shard_bytes + plan.slots_bytes();
+  row.held_bytes = model.run.tensor_held_bytes;
+  row.planned_tensor_bytes = row.planned_held_bytes + plan.activations_bytes() +
+                             plan.held_gradients_bytes() + plan.workspace_bytes();
+  row.tensor_peak_bytes = model.run.tensor_peak_bytes;
+}
+
 EqualityRow RowOf(int world_size, const Trained& trained, const Trained& first) {
   EqualityRow row{.world_size = world_size};
   CompareSame(trained.same, first.same, row);
@@ -77,9 +112,7 @@ EqualityRow RowOf(int world_size, const Trained& trained, const Trained& first) 
   row.last_loss = run.FinalLoss();
   row.differing_parameters =
       CountDifferentBits(trained.distinct.parameters, first.distinct.parameters);
-  const v1::MemoryPlan& memory = trained.distinct.plan.memory();
-  row.shard_bytes = memory.parameters_bytes() + memory.gradient_bytes() + memory.optimizer_bytes();
-  row.tensor_peak_bytes = run.tensor_peak_bytes;
+  SetMemory(trained.distinct, row);
   for (const v1::UnitPlan& unit : trained.distinct.plan.sharding().units()) {
     row.padding_elements += unit.padded_elements() - unit.trained_elements();
   }
@@ -107,6 +140,26 @@ std::string EqualityRow::Fault(const EqualityLimits& limits) const {
   if (nonzero_padding != 0) {
     return absl::StrFormat("%d elements of padding are not zero", nonzero_padding);
   }
+  return MemoryFault(limits);
+}
+
+std::string EqualityRow::MemoryFault(const EqualityLimits& limits) const {
+  if (shard_bytes > ideal_shard_bytes) {
+    return absl::StrFormat("a rank's shards take %d bytes, beyond an equal part's %d", shard_bytes,
+                           ideal_shard_bytes);
+  }
+  if (held_bytes < shard_bytes) {
+    return absl::StrFormat("a rank's tensors were measured as %d bytes, fewer than its shards' %d",
+                           held_bytes, shard_bytes);
+  }
+  if (held_bytes > planned_held_bytes + limits.loose_bytes) {
+    return absl::StrFormat("a rank's tensors hold %d bytes, shards and slots are %d", held_bytes,
+                           planned_held_bytes);
+  }
+  if (tensor_peak_bytes > planned_tensor_bytes) {
+    return absl::StrFormat("a rank's tensors were %d bytes at once, and the plan has %d",
+                           tensor_peak_bytes, planned_tensor_bytes);
+  }
   return "";
 }
 
@@ -117,6 +170,7 @@ bool EqualityReport::Agrees() const {
 
 absl::StatusOr<EqualityReport> CompareEquality(
     const EqualityOptions& options, const std::function<void(const std::string&)>& progress) {
+  RETURN_IF_ERROR(CheckWorldSizes(options));
   RETURN_IF_ERROR(CheckRecords(options));
   EqualityReport report{.options = options};
   Trained first;

@@ -30,6 +30,9 @@ struct EqualityLimits {
   double parameter = 1e-6;      // |difference| over max(1, |parameter|)
   double gradient_norm = 1e-5;  // relative, at every step
   double loss_fall = 10;        // first loss over last, on distinct records
+  // What tensors may hold after the last step beside shards and slots: positions, counters. Less
+  // than a unit of any model worth sharding.
+  int64_t loose_bytes = 8192;
 };
 
 struct EqualityRow {
@@ -47,14 +50,21 @@ struct EqualityRow {
   int64_t differing_parameters = 0;  // in any bit, from the first row's
 
   // Of the second training.
-  int64_t shard_bytes = 0;        // planned: parameters, gradient and optimizer state of a rank
-  int64_t tensor_peak_bytes = 0;  // measured: all tensors of the rank that needed most
-  int64_t padding_elements = 0;   // of the whole model
-  int64_t nonzero_padding = 0;    // elements that should be zero and are not, in both trainings
+  // Of the rank with most; planned: by the job's memory plan.
+  int64_t ideal_shard_bytes = 0;     // parameters, gradient and AdamW's state over the world size
+  int64_t shard_bytes = 0;           // the same, planned
+  int64_t planned_held_bytes = 0;    // with the slots: what lives as long as the training
+  int64_t held_bytes = 0;            // measured: all tensors after the last step
+  int64_t planned_tensor_bytes = 0;  // all tensors at once
+  int64_t tensor_peak_bytes = 0;     // measured: the most that all tensors were
+  int64_t padding_elements = 0;      // of the whole model
+  int64_t nonzero_padding = 0;       // elements that should be zero and are not, in both trainings
 
   double LossFall() const { return first_loss / last_loss; }
   // "" or what is wrong. NaN is wrong.
   std::string Fault(const EqualityLimits& limits) const;
+  // Of memory alone: shards are an equal part of the state, and tensors stay within the plan.
+  std::string MemoryFault(const EqualityLimits& limits) const;
 };
 
 struct EqualityReport {
@@ -67,7 +77,8 @@ struct EqualityReport {
 };
 
 // One thread a rank. `progress` gets a line for every training. INVALID_ARGUMENT: records that
-// cannot be dealt out evenly to the ranks, and what planning refuses. INTERNAL: a rank failed.
+// cannot be dealt out evenly to the ranks, fewer than two different world sizes, and what planning
+// refuses. INTERNAL: a rank failed.
 absl::StatusOr<EqualityReport> CompareEquality(
     const EqualityOptions& options, const std::function<void(const std::string&)>& progress);
 

@@ -50,16 +50,17 @@ std::string DistinctTable(const EqualityReport& report) {
 
 std::string MemoryTable(const EqualityReport& report) {
   std::string text = absl::StrFormat(
-      "\nKiB of a rank: its shards of parameters, gradient and optimizer state; the most that its "
-      "tensors\nheld at once, which activations and gathered units are part of\n%-6s %12s %10s "
-      "%14s %10s\n",
-      "ranks", "shards", "sharding", "tensors' peak", "sharding");
+      "\nKiB of a rank: its shards of parameters, gradient and optimizer state, planned; all its "
+      "tensors after\nthe last step (shards and slots) and the most at once (activations too), "
+      "measured and planned\n%-6s %10s %10s %10s %10s %10s %10s %10s\n",
+      "ranks", "shards", "sharding", "held", "planned", "peak", "planned", "sharding");
   const EqualityRow& first = report.rows.front();
   for (const EqualityRow& row : report.rows) {
-    absl::StrAppendFormat(&text, "%-6d %12.1f %9.2fx %14.1f %9.2fx\n", row.world_size,
-                          row.shard_bytes / kKiB, Times(first.shard_bytes, row.shard_bytes),
-                          row.tensor_peak_bytes / kKiB,
-                          Times(first.tensor_peak_bytes, row.tensor_peak_bytes));
+    absl::StrAppendFormat(
+        &text, "%-6d %10.1f %9.2fx %10.1f %10.1f %10.1f %10.1f %9.2fx\n", row.world_size,
+        row.shard_bytes / kKiB, Times(first.shard_bytes, row.shard_bytes), row.held_bytes / kKiB,
+        row.planned_held_bytes / kKiB, row.tensor_peak_bytes / kKiB,
+        row.planned_tensor_bytes / kKiB, Times(first.tensor_peak_bytes, row.tensor_peak_bytes));
   }
   return text;
 }
@@ -93,7 +94,11 @@ json RowJson(const EqualityRow& row, const EqualityLimits& limits) {
           {"first_loss", row.first_loss},
           {"last_loss", row.last_loss},
           {"differing_parameters", row.differing_parameters},
+          {"ideal_shard_bytes", row.ideal_shard_bytes},
           {"shard_bytes", row.shard_bytes},
+          {"tensor_held_bytes", row.held_bytes},
+          {"planned_held_bytes", row.planned_held_bytes},
+          {"planned_tensor_bytes", row.planned_tensor_bytes},
           {"tensor_peak_bytes", row.tensor_peak_bytes},
           {"padding_elements", row.padding_elements},
           {"nonzero_padding", row.nonzero_padding},
@@ -108,8 +113,10 @@ std::string EqualityText(const EqualityReport& report) {
   absl::StrAppendFormat(
       &text,
       "Limits: difference %.0e max(1, |parameter|), gradient norm %.0e, no differing bit with "
-      "distinct records,\nloss falls %gx, padding zero.\n",
-      report.limits.parameter, report.limits.gradient_norm, report.limits.loss_fall);
+      "distinct records,\nloss falls %gx, padding zero, shards an equal part, held within %d bytes "
+      "of planned, peak within the plan.\n",
+      report.limits.parameter, report.limits.gradient_norm, report.limits.loss_fall,
+      report.limits.loose_bytes);
   for (const EqualityRow& row : report.rows) {
     const std::string fault = row.Fault(report.limits);
     if (fault.empty()) continue;
@@ -140,7 +147,8 @@ json EqualityJson(const EqualityReport& report) {
                  {"limits",
                   {{"parameter", report.limits.parameter},
                    {"gradient_norm", report.limits.gradient_norm},
-                   {"loss_fall", report.limits.loss_fall}}},
+                   {"loss_fall", report.limits.loss_fall},
+                   {"loose_bytes", report.limits.loose_bytes}}},
                  {"agrees", report.Agrees()}};
   for (const EqualityRow& row : report.rows) result["rows"].push_back(RowJson(row, report.limits));
   for (const v1::UnitPlan& unit : report.widest.sharding().units()) {

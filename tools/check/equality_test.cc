@@ -38,7 +38,13 @@ EqualityRow SoundRow() {
           .largest_scaled_difference = 1e-6,
           .largest_norm_difference = 1e-5,
           .first_loss = 4,
-          .last_loss = 0.4};
+          .last_loss = 0.4,
+          .ideal_shard_bytes = 1000,
+          .shard_bytes = 1000,
+          .planned_held_bytes = 1500,
+          .held_bytes = 1500 + 8192,
+          .planned_tensor_bytes = 20000,
+          .tensor_peak_bytes = 20000};
 }
 
 TEST(EqualityTest, WorldSizesAgreeWithAndWithoutClipping) {
@@ -63,7 +69,9 @@ TEST(EqualityTest, ShardsShrinkWithTheWorldAndPaddingIsCounted) {
     // Parameters, gradient and AdamW's two moments, fp32.
     const int64_t elements = report.widest.train().parameters() + row.padding_elements;
     EXPECT_EQ(row.shard_bytes * row.world_size, 4 * 4 * elements);
-    EXPECT_GT(row.tensor_peak_bytes, row.shard_bytes);
+    EXPECT_EQ(row.shard_bytes, row.ideal_shard_bytes);
+    EXPECT_GE(row.held_bytes, row.planned_held_bytes);
+    EXPECT_GT(row.tensor_peak_bytes, row.held_bytes);
   }
   int64_t padded = 0;
   for (const v1::UnitPlan& unit : report.widest.sharding().units()) {
@@ -84,6 +92,15 @@ TEST(EqualityTest, RecordsThatCannotBeDealtOutEvenlyAreRefused) {
   }
 }
 
+TEST(EqualityTest, OneWorldSizeIsNothingToCompare) {
+  for (const std::vector<int>& world_sizes : {std::vector<int>{2}, {2, 2}}) {
+    EqualityOptions options = SmallOptions();
+    options.world_sizes = world_sizes;
+    EXPECT_THAT(CompareEquality(options, Ignore),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--world_sizes")));
+  }
+}
+
 TEST(EqualityRowTest, EachLimitIsHeld) {
   const EqualityLimits limits;
   EXPECT_EQ(SoundRow().Fault(limits), "");
@@ -101,6 +118,10 @@ TEST(EqualityRowTest, EachLimitIsHeld) {
       {"loss", [](EqualityRow& r, double v) { r.last_loss = v; }, {0.41, nan}},
       {"distinct", [](EqualityRow& r, double) { r.differing_parameters = 1; }, {1}},
       {"padding", [](EqualityRow& r, double) { r.nonzero_padding = 1; }, {1}},
+      {"equal part", [](EqualityRow& r, double) { r.shard_bytes = 1001; }, {1}},
+      {"fewer", [](EqualityRow& r, double) { r.held_bytes = 999; }, {1}},
+      {"hold 9693 bytes", [](EqualityRow& r, double) { r.held_bytes = 9693; }, {1}},
+      {"at once", [](EqualityRow& r, double) { r.tensor_peak_bytes = 20001; }, {1}},
   };
   for (const Case& c : cases) {
     for (const double value : c.values) {

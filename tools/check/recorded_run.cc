@@ -10,7 +10,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedStep, loss, gradient_norm, clip_fract
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedLayer, name, first_weight_norm, first_gradient_norm,
                                    last_weight_norm, last_gradient_norm)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RecordedRun, steps, layers, peak_bytes, tensor_peak_bytes,
-                                   nonzero_padding)
+                                   tensor_held_bytes, nonzero_padding)
 
 double RecordedRun::MeanGradientNorm() const {
   double sum = 0;

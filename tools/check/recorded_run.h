@@ -45,6 +45,7 @@ struct RecordedRun {
   std::vector<RecordedLayer> layers;
   int64_t peak_bytes = 0;         // resident, of the rank that needed most
   int64_t tensor_peak_bytes = 0;  // of tensors, of the rank that needed most
+  int64_t tensor_held_bytes = 0;  // still there after the last step, of the rank with most
   int64_t nonzero_padding = 0;    // elements of the parameters' padding, over all ranks
 
   double FinalLoss() const { return steps.empty() ? 0 : steps.back().loss; }

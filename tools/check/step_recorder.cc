@@ -207,15 +207,20 @@ absl::StatusOr<RecordedRun> StepRecorder::Finish() {
   RETURN_IF_ERROR(status_);
   comm::Communicator& communicator = parameters_->communicator();
   const int ranks = communicator.world_size();
-  // By rank: resident peaks, then tensors'; then the padding of all.
-  std::vector<double> values(2 * ranks + 1);
+  // By rank: resident peaks, tensors' peaks, tensors; then the padding of all.
+  std::vector<double> values(3 * ranks + 1);
   values[communicator.rank()] = static_cast<double>(PeakResidentBytes());
   values[ranks + communicator.rank()] = static_cast<double>(memory::TensorPeakBytes());
+  values[2 * ranks + communicator.rank()] = static_cast<double>(memory::TensorLiveBytes());
   values.back() = static_cast<double>(CountNonzeroPadding(*parameters_));
   RETURN_IF_ERROR(communicator.AllReduceSum(absl::MakeSpan(values)));
-  const auto second = values.begin() + ranks;
-  run_.peak_bytes = static_cast<int64_t>(*std::max_element(values.begin(), second));
-  run_.tensor_peak_bytes = static_cast<int64_t>(*std::max_element(second, values.end() - 1));
+  const auto largest = [&](int part) {
+    const auto begin = values.begin() + part * ranks;
+    return static_cast<int64_t>(*std::max_element(begin, begin + ranks));
+  };
+  run_.peak_bytes = largest(0);
+  run_.tensor_peak_bytes = largest(1);
+  run_.tensor_held_bytes = largest(2);
   run_.nonzero_padding = static_cast<int64_t>(values.back());
   return std::move(run_);
 }
