@@ -1,6 +1,6 @@
 #include "worker/models/cnn.h"
 
-#include <utility>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -47,22 +47,17 @@ absl::StatusOr<std::unique_ptr<Stage>> MakeStage(const layout::CnnDimensions& di
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeCnnStages(
-    const layout::CnnDimensions& dimensions, const layout::ModelDescription& description) {
-  std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(std::make_unique<ValueInput>(/*as_rows=*/false));
-  for (size_t i = 1; i < description.units.size(); ++i) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Stage> stage,
-                     MakeStage(dimensions, description, static_cast<int>(i)));
-    stages.push_back(std::move(stage));
-  }
+absl::StatusOr<StageStack> MakeCnnStages(const layout::CnnDimensions& dimensions,
+                                         const layout::ModelDescription& description) {
   LayerFinder find(description.units[0]);
   const PooledHead::Options head = {.pooling = PooledHead::Pooling::kImage,
                                     .head = find.Linear("head").base,
                                     .loss = dimensions.loss};
   RETURN_IF_ERROR(find.status());
-  stages.push_back(std::make_unique<PooledHead>(head));
-  return stages;
+  return StackStages(
+      description, std::make_unique<ValueInput>(/*as_rows=*/false),
+      [&](int unit) { return MakeStage(dimensions, description, unit); },
+      std::make_unique<PooledHead>(head));
 }
 
 }  // namespace sotto::models

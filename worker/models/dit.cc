@@ -1,6 +1,6 @@
 #include "worker/models/dit.h"
 
-#include <utility>
+#include <memory>
 
 #include "common/base/status_macros.h"
 #include "worker/models/dit_block.h"
@@ -32,8 +32,8 @@ absl::StatusOr<std::unique_ptr<Stage>> MakeBlock(const layout::DitDimensions& di
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeDitStages(
-    const layout::DitDimensions& dimensions, const layout::ModelDescription& description) {
+absl::StatusOr<StageStack> MakeDitStages(const layout::DitDimensions& dimensions,
+                                         const layout::ModelDescription& description) {
   LayerFinder find(description.units[0]);
   DitEmbedding::Options embedding = {.patch_size = dimensions.grid.patch_size,
                                      .time_steps = dimensions.time_steps,
@@ -48,16 +48,10 @@ absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeDitStages(
                                  .modulation = find.Linear("final.modulation").base,
                                  .projection = find.Linear("final.projection").base};
   RETURN_IF_ERROR(find.status());
-
-  std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(std::make_unique<DitEmbedding>(embedding));
-  for (size_t i = 1; i < description.units.size(); ++i) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Stage> block,
-                     MakeBlock(dimensions, description, static_cast<int>(i)));
-    stages.push_back(std::move(block));
-  }
-  stages.push_back(std::make_unique<DitHead>(head));
-  return stages;
+  return StackStages(
+      description, std::make_unique<DitEmbedding>(embedding),
+      [&](int unit) { return MakeBlock(dimensions, description, unit); },
+      std::make_unique<DitHead>(head));
 }
 
 }  // namespace sotto::models

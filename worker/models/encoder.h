@@ -1,20 +1,17 @@
 #ifndef SOTTO_WORKER_MODELS_ENCODER_H_
 #define SOTTO_WORKER_MODELS_ENCODER_H_
 
-#include <memory>
-#include <vector>
-
 #include "absl/status/statusor.h"
 #include "common/layout/encoder_dimensions.h"
 #include "common/layout/model_description.h"
-#include "worker/models/stage.h"
+#include "worker/models/stage_stack.h"
 
 namespace sotto::models {
 
 // The stages of a classifying encoder: embedding, blocks, head. `dimensions` are the description's,
 // without zeros. INVALID_ARGUMENT when the description lacks a parameter.
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeEncoderStages(
-    const layout::EncoderDimensions& dimensions, const layout::ModelDescription& description);
+absl::StatusOr<StageStack> MakeEncoderStages(const layout::EncoderDimensions& dimensions,
+                                             const layout::ModelDescription& description);
 
 }  // namespace sotto::models
 

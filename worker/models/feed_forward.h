@@ -8,7 +8,7 @@
 
 namespace sotto::models {
 
-// down(act(up(x))). Stateless and thread-safe.
+// down(act(up(x))) on [B, T, I]. Stateless and thread-safe: what backward needs lies in Saved.
 class FeedForward {
  public:
   struct Options {

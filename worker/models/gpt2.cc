@@ -1,7 +1,7 @@
 #include "worker/models/gpt2.h"
 
 #include <cmath>
-#include <utility>
+#include <memory>
 
 #include "common/base/status_macros.h"
 #include "worker/models/gpt2_block.h"
@@ -54,9 +54,9 @@ absl::StatusOr<std::unique_ptr<Stage>> MakeBlock(const layout::Gpt2Dimensions& d
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeGpt2Stages(
-    const layout::Gpt2Dimensions& dimensions, const layout::ModelDescription& description,
-    const Model::Options& options) {
+absl::StatusOr<StageStack> MakeGpt2Stages(const layout::Gpt2Dimensions& dimensions,
+                                          const layout::ModelDescription& description,
+                                          const Model::Options& options) {
   const auto tied = dimensions.tied_head ? std::make_shared<TiedState>() : nullptr;
   const layout::UnitDescription& root = description.units[0];
   ParameterFinder find(root);
@@ -77,16 +77,10 @@ absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeGpt2Stages(
       .head_chunk_bytes = options.head_chunk_bytes,
   };
   RETURN_IF_ERROR(find.status());
-
-  std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(std::make_unique<TokenEmbedding>(embedding));
-  for (size_t i = 1; i < description.units.size(); ++i) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Stage> block,
-                     MakeBlock(dimensions, description, static_cast<int>(i)));
-    stages.push_back(std::move(block));
-  }
-  stages.push_back(std::make_unique<LanguageHead>(head));
-  return stages;
+  return StackStages(
+      description, std::make_unique<TokenEmbedding>(embedding),
+      [&](int unit) { return MakeBlock(dimensions, description, unit); },
+      std::make_unique<LanguageHead>(head));
 }
 
 }  // namespace sotto::models

@@ -1,8 +1,8 @@
 #include "worker/models/llama.h"
 
+#include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -59,15 +59,16 @@ absl::StatusOr<std::unique_ptr<Stage>> MakeBlock(const layout::LlamaDimensions& 
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeLlamaStages(
-    const layout::LlamaDimensions& dimensions, const layout::ModelDescription& description,
-    const Model::Options& options) {
+absl::StatusOr<StageStack> MakeLlamaStages(const layout::LlamaDimensions& dimensions,
+                                           const layout::ModelDescription& description,
+                                           const Model::Options& options) {
   const auto tied = dimensions.tied_head ? std::make_shared<TiedState>() : nullptr;
   const auto rotary = std::make_shared<RotaryTables>(dimensions.rotary, dimensions.head_width,
                                                      dimensions.max_length);
   const layout::UnitDescription& root = description.units[0];
   ParameterFinder find(root);
   const nn::EmbeddingOptions tokens = EmbeddingOptionsOf(root, find("embed_tokens.weight"));
+  const TokenEmbedding::Options embedding = {.unit = 0, .tokens = tokens, .tied = tied};
   const LanguageHead::Options head = {
       .unit = 0,
       .norm = RmsNormOptions(root, find("norm.weight"), dimensions.rms_norm_epsilon),
@@ -77,17 +78,10 @@ absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeLlamaStages(
       .head_chunk_bytes = options.head_chunk_bytes,
   };
   RETURN_IF_ERROR(find.status());
-
-  std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(std::make_unique<TokenEmbedding>(
-      TokenEmbedding::Options{.unit = 0, .tokens = tokens, .tied = tied}));
-  for (size_t i = 1; i < description.units.size(); ++i) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Stage> block,
-                     MakeBlock(dimensions, description, static_cast<int>(i), rotary));
-    stages.push_back(std::move(block));
-  }
-  stages.push_back(std::make_unique<LanguageHead>(head));
-  return stages;
+  return StackStages(
+      description, std::make_unique<TokenEmbedding>(embedding),
+      [&](int unit) { return MakeBlock(dimensions, description, unit, rotary); },
+      std::make_unique<LanguageHead>(head));
 }
 
 }  // namespace sotto::models

@@ -1,6 +1,6 @@
 #include "worker/models/mlp.h"
 
-#include <utility>
+#include <memory>
 
 #include "common/base/status_macros.h"
 #include "worker/models/layer_finder.h"
@@ -9,24 +9,31 @@
 #include "worker/models/value_input.h"
 
 namespace sotto::models {
+namespace {
 
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeMlpStages(
-    const layout::MlpDimensions& dimensions, const layout::ModelDescription& description) {
-  std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(std::make_unique<ValueInput>(/*as_rows=*/true));
-  for (size_t i = 1; i < description.units.size(); ++i) {
-    LayerFinder find(description.units[i], description.lora_alpha);
-    const MlpLayer::Options layer = {.unit = static_cast<int>(i),
-                                     .linear = find.Linear(description.units[i].name),
+absl::StatusOr<std::unique_ptr<Stage>> MakeLayer(const layout::MlpDimensions& dimensions,
+                                                 const layout::ModelDescription& description,
+                                                 int index) {
+  const layout::UnitDescription& unit = description.units[index];
+  LayerFinder find(unit, description.lora_alpha);
+  const MlpLayer::Options options = {.unit = index,
+                                     .linear = find.Linear(unit.name),
                                      .activation = ActivationKindOf(dimensions.activation)};
-    RETURN_IF_ERROR(find.status());
-    stages.push_back(std::make_unique<MlpLayer>(layer));
-  }
+  RETURN_IF_ERROR(find.status());
+  return std::make_unique<MlpLayer>(options);
+}
+
+}  // namespace
+
+absl::StatusOr<StageStack> MakeMlpStages(const layout::MlpDimensions& dimensions,
+                                         const layout::ModelDescription& description) {
   LayerFinder find(description.units[0]);
   const PooledHead::Options head = {.head = find.Linear("head").base, .loss = dimensions.loss};
   RETURN_IF_ERROR(find.status());
-  stages.push_back(std::make_unique<PooledHead>(head));
-  return stages;
+  return StackStages(
+      description, std::make_unique<ValueInput>(/*as_rows=*/true),
+      [&](int unit) { return MakeLayer(dimensions, description, unit); },
+      std::make_unique<PooledHead>(head));
 }
 
 }  // namespace sotto::models

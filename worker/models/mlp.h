@@ -1,20 +1,17 @@
 #ifndef SOTTO_WORKER_MODELS_MLP_H_
 #define SOTTO_WORKER_MODELS_MLP_H_
 
-#include <memory>
-#include <vector>
-
 #include "absl/status/statusor.h"
 #include "common/layout/image_dimensions.h"
 #include "common/layout/model_description.h"
-#include "worker/models/stage.h"
+#include "worker/models/stage_stack.h"
 
 namespace sotto::models {
 
 // The stages of an MLP: its input, layers, head. `dimensions` are the description's.
 // INVALID_ARGUMENT when the description lacks a parameter.
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeMlpStages(
-    const layout::MlpDimensions& dimensions, const layout::ModelDescription& description);
+absl::StatusOr<StageStack> MakeMlpStages(const layout::MlpDimensions& dimensions,
+                                         const layout::ModelDescription& description);
 
 }  // namespace sotto::models
 

@@ -7,7 +7,7 @@
 
 namespace sotto::models {
 
-// act(x W + b).
+// act(x W + b), one row per example: [B, 1, I] to [B, 1, O].
 class MlpLayer final : public Stage {
  public:
   struct Options {

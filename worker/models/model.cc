@@ -11,13 +11,14 @@
 #include "worker/models/gpt2.h"
 #include "worker/models/llama.h"
 #include "worker/models/mlp.h"
+#include "worker/models/stage_stack.h"
 #include "worker/models/vit.h"
 
 namespace sotto::models {
 namespace {
 
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeStages(
-    const layout::ModelDescription& description, const Model::Options& options) {
+absl::StatusOr<StageStack> MakeStages(const layout::ModelDescription& description,
+                                      const Model::Options& options) {
   if (const auto* gpt2 = std::get_if<layout::Gpt2Dimensions>(&description.family)) {
     return MakeGpt2Stages(*gpt2, description, options);
   }
@@ -46,7 +47,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeStages(
 
 absl::StatusOr<std::unique_ptr<Model>> Model::Create(const layout::ModelDescription& description,
                                                      const Options& options) {
-  ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Stage>> stages, MakeStages(description, options));
+  ASSIGN_OR_RETURN(StageStack stages, MakeStages(description, options));
   return std::unique_ptr<Model>(new Model(std::move(stages)));
 }
 

@@ -10,7 +10,7 @@
 
 namespace sotto::models {
 
-// Token embedding, with learned positions where the model has them.
+// Token embedding, with learned positions where the model has them: [B, T] to [B, T, D].
 class TokenEmbedding final : public Stage {
  public:
   struct Options {

@@ -1,38 +1,17 @@
 #include "worker/models/vit.h"
 
-#include <utility>
+#include <memory>
 
 #include "common/base/status_macros.h"
-#include "worker/models/encoder_block.h"
+#include "worker/models/encoder_blocks.h"
 #include "worker/models/layer_finder.h"
 #include "worker/models/patch_embedding.h"
 #include "worker/models/pooled_head.h"
 
 namespace sotto::models {
-namespace {
 
-absl::StatusOr<std::unique_ptr<Stage>> MakeBlock(const layout::VitDimensions& dimensions,
-                                                 const layout::ModelDescription& description,
-                                                 int index) {
-  LayerFinder find(description.units[index], description.lora_alpha);
-  const EncoderBlock::Options options = {
-      .unit = index,
-      .norm_1 = find.LayerNorm("norm_1", dimensions.layer_norm_epsilon),
-      .attention = {.projection = find.Linear("attention.qkv"),
-                    .output = find.Linear("attention.output"),
-                    .heads = dimensions.heads,
-                    .head_width = dimensions.width / dimensions.heads},
-      .norm_2 = find.LayerNorm("norm_2", dimensions.layer_norm_epsilon),
-      .mlp = {.up = find.Linear("mlp.up"), .down = find.Linear("mlp.down")},
-  };
-  RETURN_IF_ERROR(find.status());
-  return std::make_unique<EncoderBlock>(options);
-}
-
-}  // namespace
-
-absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeVitStages(
-    const layout::VitDimensions& dimensions, const layout::ModelDescription& description) {
+absl::StatusOr<StageStack> MakeVitStages(const layout::VitDimensions& dimensions,
+                                         const layout::ModelDescription& description) {
   LayerFinder find(description.units[0]);
   const PatchEmbedding::Options embedding = {.patch_size = dimensions.grid.patch_size,
                                              .patches = find.Linear("patches").base,
@@ -43,16 +22,13 @@ absl::StatusOr<std::vector<std::unique_ptr<Stage>>> MakeVitStages(
                                     .head = find.Linear("head").base,
                                     .loss = dimensions.loss};
   RETURN_IF_ERROR(find.status());
-
-  std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(std::make_unique<PatchEmbedding>(embedding));
-  for (size_t i = 1; i < description.units.size(); ++i) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Stage> block,
-                     MakeBlock(dimensions, description, static_cast<int>(i)));
-    stages.push_back(std::move(block));
-  }
-  stages.push_back(std::make_unique<PooledHead>(head));
-  return stages;
+  const EncoderBlockShape block = {.width = dimensions.width,
+                                   .heads = dimensions.heads,
+                                   .layer_norm_epsilon = dimensions.layer_norm_epsilon};
+  return StackStages(
+      description, std::make_unique<PatchEmbedding>(embedding),
+      [&](int unit) { return MakeEncoderBlock(block, description, unit); },
+      std::make_unique<PooledHead>(head));
 }
 
 }  // namespace sotto::models
