@@ -1,26 +1,18 @@
 #include "worker/comm/local_communicator.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "common/base/status_macros.h"
-#include "worker/comm/futex.h"
 
 namespace sotto::comm {
 namespace {
 
-constexpr int64_t kHeaderBytes = 64 * 1024;
 constexpr int64_t kMaxReducedValues = 1024;
 constexpr int64_t kAlignmentElements = 32;  // 128 bytes of fp32
 
@@ -54,37 +46,27 @@ absl::Status CheckOptions(const LocalCommunicator::Options& options) {
 
 }  // namespace
 
-// Zero is the valid initial state of every member: whoever comes first needs to set nothing up.
-struct LocalCommunicator::Header {
-  std::atomic<uint32_t> events;      // what waiters sleep on: counts everything they may wait for
-  std::atomic<uint32_t> generation;  // barriers passed
-  std::atomic<uint32_t> arrived;     // ranks at the current barrier
-  std::atomic<uint32_t> aborted_by;  // 1 + rank that called Abort()
-  std::atomic<uint32_t> ended;       // 1 + rank whose process ended
-  std::atomic<uint32_t> left;        // 1 + rank that left first
-  std::atomic<uint32_t> has_left[kMaxWorldSize];
-  std::atomic<int32_t> process_ids[kMaxWorldSize];
-};
-
 int64_t LocalCommunicator::MemfdBytes(int world_size, int64_t region_elements) {
-  return kHeaderBytes + 2 * world_size * region_elements * static_cast<int64_t>(sizeof(float));
+  return LocalGroup::kHeaderBytes +
+         2 * world_size * region_elements * static_cast<int64_t>(sizeof(float));
 }
 
 int64_t LocalCommunicator::RegionElements(int world_size, int64_t memfd_bytes) {
   const int64_t step = kAlignmentElements * world_size;
-  const int64_t bytes = (memfd_bytes - kHeaderBytes) / (2 * world_size);
+  const int64_t bytes = (memfd_bytes - LocalGroup::kHeaderBytes) / (2 * world_size);
   return std::max<int64_t>(0, bytes / static_cast<int64_t>(sizeof(float)) / step * step);
 }
 
 absl::StatusOr<std::unique_ptr<LocalCommunicator>> LocalCommunicator::Create(
     const Options& options) {
-  static_assert(sizeof(Header) <= kHeaderBytes);
   RETURN_IF_ERROR(CheckOptions(options));
   const size_t bytes = MemfdBytes(options.world_size, options.region_elements);
   void* mapping = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, options.memfd, 0);
   if (mapping == MAP_FAILED) return absl::ErrnoToStatus(errno, "mapping the communicator's memfd");
   std::unique_ptr<LocalCommunicator> communicator(new LocalCommunicator(options, mapping, bytes));
-  RETURN_IF_ERROR(communicator->Attach(options.attach_timeout));
+  ASSIGN_OR_RETURN(
+      communicator->group_,
+      LocalGroup::Attach(mapping, options.rank, options.world_size, options.attach_timeout));
   return communicator;
 }
 
@@ -93,124 +75,19 @@ LocalCommunicator::LocalCommunicator(const Options& options, void* mapping, size
       world_size_(options.world_size),
       region_elements_(options.region_elements),
       mapping_(mapping),
-      mapping_bytes_(mapping_bytes),
-      header_(static_cast<Header*>(mapping)),
-      peers_(options.world_size) {}
+      mapping_bytes_(mapping_bytes) {}
 
 LocalCommunicator::~LocalCommunicator() {
-  header_->has_left[rank_] = 1;
-  uint32_t nobody = 0;
-  header_->left.compare_exchange_strong(nobody, 1 + rank_);
-  WakeEveryone();
-  if (watchdog_.joinable()) {
-    const uint64_t one = 1;
-    if (write(stop_.get(), &one, sizeof(one)) == sizeof(one)) watchdog_.join();
-  }
+  group_ = nullptr;  // Its watchdog looks at the mapping.
   munmap(mapping_, mapping_bytes_);
 }
 
-absl::Status LocalCommunicator::Attach(absl::Duration timeout) {
-  header_->process_ids[rank_] = getpid();
-  const absl::Status attached = ArriveAndWait(absl::Now() + timeout);
-  if (absl::IsDeadlineExceeded(attached)) {
-    return absl::UnavailableError(absl::StrCat(
-        "rank ", rank_, " waited ", absl::FormatDuration(timeout), " for the others to attach"));
-  }
-  RETURN_IF_ERROR(attached);
-  RETURN_IF_ERROR(OpenPeers());
-  stop_.Reset(eventfd(0, EFD_CLOEXEC));
-  if (!stop_.is_valid()) return absl::ErrnoToStatus(errno, "eventfd");
-  watchdog_ = std::thread([this] { WatchPeers(); });
-  // Whoever passes this barrier knows that every rank watches.
-  return Barrier();
-}
+absl::Status LocalCommunicator::Barrier() { return group_->Barrier(); }
 
-absl::Status LocalCommunicator::OpenPeers() {
-  for (int peer = 0; peer < world_size_; ++peer) {
-    if (peer == rank_) continue;
-    peers_[peer].Reset(
-        static_cast<int>(syscall(SYS_pidfd_open, header_->process_ids[peer].load(), 0)));
-    if (peers_[peer].is_valid()) continue;
-    header_->ended = 1 + peer;
-    WakeEveryone();
-    return GroupStatus();
-  }
-  return absl::OkStatus();
-}
-
-void LocalCommunicator::WatchPeers() {
-  std::vector<pollfd> watched;
-  std::vector<int> ranks;
-  for (int peer = 0; peer < world_size_; ++peer) {
-    if (peer == rank_) continue;
-    watched.push_back({.fd = peers_[peer].get(), .events = POLLIN});
-    ranks.push_back(peer);
-  }
-  watched.push_back({.fd = stop_.get(), .events = POLLIN});
-  while (true) {
-    if (poll(watched.data(), watched.size(), /*timeout=*/-1) < 0) continue;  // EINTR
-    if (watched.back().revents != 0) return;
-    for (size_t i = 0; i + 1 < watched.size(); ++i) {
-      if (watched[i].revents == 0) continue;
-      watched[i].fd = -1;  // poll skips it from now on
-      if (header_->has_left[ranks[i]] != 0) continue;
-      uint32_t nobody = 0;
-      header_->ended.compare_exchange_strong(nobody, 1 + ranks[i]);
-      WakeEveryone();
-    }
-  }
-}
-
-absl::Status LocalCommunicator::GroupStatus() const {
-  if (const uint32_t by = header_->aborted_by; by != 0) {
-    return absl::AbortedError(absl::StrCat("rank ", by - 1, " aborted the group"));
-  }
-  if (const uint32_t ended = header_->ended; ended != 0) {
-    return absl::UnavailableError(absl::StrCat("the process of rank ", ended - 1, " has ended"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status LocalCommunicator::ArriveAndWait(absl::Time deadline) {
-  RETURN_IF_ERROR(GroupStatus());
-  const uint32_t generation = header_->generation;
-  if (header_->arrived.fetch_add(1) + 1 == static_cast<uint32_t>(world_size_)) {
-    header_->arrived = 0;
-    header_->generation.fetch_add(1);
-    WakeEveryone();
-    return absl::OkStatus();
-  }
-  while (true) {
-    const uint32_t events =
-        header_->events;  // Read before the look: an event after it makes the futex return at once.
-    if (header_->generation != generation) break;
-    RETURN_IF_ERROR(GroupStatus());
-    if (const uint32_t left = header_->left; left != 0) {
-      if (header_->generation != generation) break;  // It left after this barrier.
-      return absl::UnavailableError(absl::StrCat("rank ", left - 1, " has left the group"));
-    }
-    if (absl::Now() >= deadline)
-      return absl::DeadlineExceededError("a barrier was not reached in time");
-    FutexWait(header_->events, events, deadline);
-  }
-  return absl::OkStatus();
-}
-
-void LocalCommunicator::WakeEveryone() {
-  header_->events.fetch_add(1);
-  FutexWakeAll(header_->events);
-}
-
-absl::Status LocalCommunicator::Barrier() { return ArriveAndWait(absl::InfiniteFuture()); }
-
-void LocalCommunicator::Abort() {
-  uint32_t nobody = 0;
-  header_->aborted_by.compare_exchange_strong(nobody, 1 + rank_);
-  WakeEveryone();
-}
+void LocalCommunicator::Abort() { group_->Abort(); }
 
 float* LocalCommunicator::Region(int rank) const {
-  char* regions = static_cast<char*>(mapping_) + kHeaderBytes;
+  char* regions = static_cast<char*>(mapping_) + LocalGroup::kHeaderBytes;
   return reinterpret_cast<float*>(regions) + (2 * rank + region_) * region_elements_;
 }
 

@@ -8,21 +8,18 @@
 // turn, so that a rank may write the next piece while others still read this one: whoever passes
 // the next barrier has finished reading.
 //
-// Waiting is a futex: no spinning. A watchdog thread polls the peers' pidfds; when one ends without
-// having left, it sets the abort word and wakes everyone.
+// How ranks wait for each other, and learn that one has gone, is LocalGroup's.
 #ifndef SOTTO_WORKER_COMM_LOCAL_COMMUNICATOR_H_
 #define SOTTO_WORKER_COMM_LOCAL_COMMUNICATOR_H_
 
 #include <cstdint>
 #include <memory>
-#include <thread>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "common/base/fd.h"
 #include "worker/comm/communicator.h"
+#include "worker/comm/local_group.h"
 
 namespace sotto::comm {
 
@@ -37,7 +34,7 @@ class LocalCommunicator : public Communicator {
   };
 
   // At most this many ranks on one host.
-  static constexpr int kMaxWorldSize = 256;
+  static constexpr int kMaxWorldSize = LocalGroup::kMaxWorldSize;
 
   // Size of the memfd.
   static int64_t MemfdBytes(int world_size, int64_t region_elements);
@@ -70,17 +67,7 @@ class LocalCommunicator : public Communicator {
   void Abort() override;
 
  private:
-  struct Header;
-
   LocalCommunicator(const Options& options, void* mapping, size_t mapping_bytes);
-
-  absl::Status Attach(absl::Duration timeout);
-  absl::Status OpenPeers();
-  void WatchPeers();
-  // Waits until every rank has arrived, or the group has failed, or `deadline`.
-  absl::Status ArriveAndWait(absl::Time deadline);
-  absl::Status GroupStatus() const;
-  void WakeEveryone();
 
   absl::Status CheckGroup(const RankGroup& group, const char* call) const;
   absl::Status SumPiece(const RankGroup& group, absl::Span<float> values);
@@ -94,11 +81,8 @@ class LocalCommunicator : public Communicator {
   const int64_t region_elements_;
   void* const mapping_;
   const size_t mapping_bytes_;
-  Header* const header_;
+  std::unique_ptr<LocalGroup> group_;
   int region_ = 0;
-  std::vector<UniqueFd> peers_;  // pidfds; invalid at rank_
-  UniqueFd stop_;                // eventfd: ends the watchdog
-  std::thread watchdog_;
 };
 
 }  // namespace sotto::comm
