@@ -1,5 +1,6 @@
 #include "common/spec/message_walker.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -151,6 +152,7 @@ class Walker {
       rule = absl::StrCat("must be ", Article(field));
     } else {
       rule = SetScalar(node, field, message);
+      if (rule.empty() && IsForbiddenZero(node, path)) rule = "must not be 0; it may be left out";
     }
     if (!rule.empty()) Refuse(path, rule, Shown(node), node.line);
   }
@@ -212,6 +214,13 @@ class Walker {
         return "";
     }
 #undef SOTTO_SET
+  }
+
+  bool IsForbiddenZero(const Node& node, const std::string& path) const {
+    double value = 0;
+    return std::find(options_.never_zero.begin(), options_.never_zero.end(), path) !=
+               options_.never_zero.end() &&
+           ParseDouble(node.text, value) && value == 0;
   }
 
   bool IsString(const Node& node) const {

@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "common/spec/node.h"
 #include "common/spec/violation.h"
 #include "google/protobuf/message.h"
@@ -12,6 +14,9 @@ namespace sotto::spec {
 
 struct WalkOptions {
   bool repeat_by_name = false;  // text protos write a repeated field's values as repeated fields
+  // Paths of numbers whose 0 a message cannot tell from unset, which means something else: to be
+  // refused while the text says which it is.
+  absl::Span<const absl::string_view> never_zero;
 };
 
 // Gives everything that does not fit, in document order. What fits is set in `message`.

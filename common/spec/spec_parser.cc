@@ -13,6 +13,10 @@ namespace {
 
 constexpr size_t kMaxSpecBytes = 1 << 20;
 
+// Unset they are 1 and 64.
+constexpr absl::string_view kNeverZero[] = {"inference.edit.scale",
+                                            "inference.generate.max_new_tokens"};
+
 ReadResult Read(absl::string_view text, Format format) {
   switch (format) {
     case Format::kJson:
@@ -46,8 +50,8 @@ absl::StatusOr<v1::JobSpec> ParseJobSpec(absl::string_view text, Format format) 
     return ViolationsError({{"", "must be a job spec", "empty", 1}});
   }
   v1::JobSpec spec;
-  const std::vector<Violation> violations =
-      WalkMessage(read.root, {.repeat_by_name = format == Format::kTextProto}, spec);
+  const std::vector<Violation> violations = WalkMessage(
+      read.root, {.repeat_by_name = format == Format::kTextProto, .never_zero = kNeverZero}, spec);
   if (!violations.empty()) return ViolationsError(violations);
   return spec;
 }

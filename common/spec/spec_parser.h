@@ -16,7 +16,8 @@ Format FormatOf(absl::string_view path);
 // Walks the text against the message descriptor. INVALID_ARGUMENT carries every violation found
 // (violation.h), with its line: text that is not of the format, unknown and duplicate fields, two
 // members of a oneof, a second document, trailing data, values of the wrong type, integers out of
-// range, NaN and infinities, unknown enum names, empty text. Field names are those of spec.proto.
+// range, NaN and infinities, unknown enum names, empty text, 0 where a field that is left out means
+// another number that 0 would silently become. Field names are those of spec.proto.
 // YAML takes only plain scalars and quoted strings: no anchors, aliases or tags; a quoted scalar is
 // a string and no number; `yes` is no bool. Values' meanings are checked by planning.
 absl::StatusOr<v1::JobSpec> ParseJobSpec(absl::string_view text, Format format);

@@ -117,6 +117,23 @@ TEST(ParseJobSpecTest, ThreeFormatsSayTheSame) {
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(yaml, text)) << text.DebugString();
 }
 
+// In the message they would be unset: scale 1, 64 tokens.
+TEST(ParseJobSpecTest, ZerosThatWouldBecomeAnotherNumberAreRefused) {
+  const std::string before = "inference:\n  edit: {projections: p, scale: ";
+  for (const char* zero : {"0", "0.0", "-0", "0e3", "1e-999"}) {
+    EXPECT_THAT(LinesIn(before + zero + "}\n"),
+                ElementsAre("2: inference.edit.scale must not be 0; it may be left out"))
+        << zero;
+  }
+  EXPECT_THAT(LinesIn("inference { edit { projections: 'p' scale: 0f } }", Format::kTextProto),
+              SizeIs(1));
+  EXPECT_THAT(
+      LinesIn(R"({"inference": {"generate": {"max_new_tokens": 0}}})", Format::kJson),
+      ElementsAre("1: inference.generate.max_new_tokens must not be 0; it may be left out"));
+  EXPECT_THAT(LinesIn(before + "1e-30}\n"), IsEmpty());
+  EXPECT_THAT(LinesIn("inference: {edit: {projections: p}, batch_size: 0}\n"), IsEmpty());
+}
+
 TEST(ParseJobSpecTest, FormatFollowsTheFileEnding) {
   EXPECT_EQ(FormatOf("a.json"), Format::kJson);
   EXPECT_EQ(FormatOf("a.textproto"), Format::kTextProto);
