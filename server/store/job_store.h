@@ -72,9 +72,16 @@ class JobStore {
   virtual absl::StatusOr<JobPage> ListJobs(database::Transaction& transaction,
                                            const JobQuery& query) = 0;
 
-  // Replaces everything of the stored job but its plan and request_id, which never change.
+  // Replaces everything of the stored job but its plan and its request_id, which never changes.
   // FAILED_PRECONDITION: the stored state is terminal and `job`'s is another.
   virtual absl::Status UpdateJob(database::Transaction& transaction, const v1::Job& job) = 0;
+
+  // Replaces the plan, its spec included. FAILED_PRECONDITION: the job has ended.
+  virtual absl::Status ReplacePlan(database::Transaction& transaction, absl::string_view id,
+                                   const v1::JobPlan& plan) = 0;
+  // The spec of the plan that the job was created with, whatever has replaced it since.
+  virtual absl::StatusOr<v1::JobSpec> GetSubmittedSpec(database::Transaction& transaction,
+                                                       absl::string_view id) = 0;
 
   // Appends an event (its `sequence` is ignored) and gives its sequence number: dense, from 1.
   // Listeners are told after the commit. ALREADY_EXISTS: a step report of this (attempt, step) is

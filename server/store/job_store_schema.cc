@@ -65,8 +65,13 @@ CREATE TABLE device_profiles (
 ) STRICT;
 )sql";
 
+// The spec of a job's first plan, once another has taken the plan's place.
+constexpr char kVersion3[] = R"sql(
+ALTER TABLE jobs ADD COLUMN submitted_spec BLOB;
+)sql";
+
 }  // namespace
 
-database::Schema JobStoreSchema() { return {"store", {kVersion1, kVersion2}}; }
+database::Schema JobStoreSchema() { return {"store", {kVersion1, kVersion2, kVersion3}}; }
 
 }  // namespace sotto::store

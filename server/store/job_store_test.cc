@@ -103,6 +103,40 @@ TEST_F(JobStoreTest, RefusedRequestLeavesNoJob) {
   EXPECT_THAT(Get("job-1"), StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST_F(JobStoreTest, APlanIsReplacedAndTheSubmittedSpecStays) {
+  ASSERT_OK_AND_ASSIGN(const std::string id, Create());
+  const auto replace = [&](int workers) {
+    v1::JobPlan plan;
+    plan.mutable_train()->set_steps(200);
+    plan.mutable_spec()->mutable_workers()->set_count(workers);
+    return Write([&](Transaction& t) { return store_.ReplacePlan(t, id, plan); });
+  };
+  const auto submitted_workers = [&] {
+    int workers = -1;
+    EXPECT_OK(database_->ReadAndWait([&](Transaction& t) -> absl::Status {
+      ASSIGN_OR_RETURN(const v1::JobSpec spec, store_.GetSubmittedSpec(t, id));
+      workers = spec.workers().count();
+      return absl::OkStatus();
+    }));
+    return workers;
+  };
+  for (const int workers : {3, 5}) {
+    ASSERT_OK(replace(workers));
+    ASSERT_OK_AND_ASSIGN(const v1::Job job, Get(id));
+    EXPECT_EQ(job.plan().spec().workers().count(), workers);
+    EXPECT_EQ(job.plan().train().steps(), 200);
+    EXPECT_EQ(job.name(), "name of job-1");
+    EXPECT_EQ(submitted_workers(), 0) << "as it was created";
+  }
+  v1::Job ended;
+  ended.set_id(id);
+  ended.set_state(v1::CANCELLED);
+  ASSERT_OK(Write([&](Transaction& t) { return store_.UpdateJob(t, ended); }));
+  EXPECT_THAT(replace(7), StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("CANCELLED")));
+  EXPECT_THAT(Write([&](Transaction& t) { return store_.ReplacePlan(t, "job-9", {}); }),
+              StatusIs(absl::StatusCode::kNotFound));
+}
+
 TEST_F(JobStoreTest, UpdateKeepsPlanAndRequestId) {
   ASSERT_OK_AND_ASSIGN(const std::string id, Create(v1::QUEUED, "r1"));
   v1::Job update;

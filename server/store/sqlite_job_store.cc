@@ -150,6 +150,37 @@ absl::Status SqliteJobStore::UpdateJob(Transaction& transaction, const v1::Job& 
       {number, int64_t{job.state()}, !IsTerminal(job.state()), ColumnsOf(std::move(stored)).job});
 }
 
+absl::Status SqliteJobStore::ReplacePlan(Transaction& transaction, absl::string_view id,
+                                         const v1::JobPlan& plan) {
+  ASSIGN_OR_RETURN(const v1::Job job, GetJob(transaction, id));
+  if (IsTerminal(job.state())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(id, " has ended as ", v1::JobState_Name(job.state()), ": its plan stays"));
+  }
+  ASSIGN_OR_RETURN(const v1::JobSpec submitted, GetSubmittedSpec(transaction, id));
+  ASSIGN_OR_RETURN(const int64_t number, JobNumberOf(id));
+  return transaction.Execute(
+      "UPDATE jobs SET plan = ?2, submitted_spec = ?3 WHERE number = ?1",
+      {number, Blob{plan.SerializeAsString()}, Blob{submitted.SerializeAsString()}});
+}
+
+absl::StatusOr<v1::JobSpec> SqliteJobStore::GetSubmittedSpec(Transaction& transaction,
+                                                             absl::string_view id) {
+  ASSIGN_OR_RETURN(const int64_t number, JobNumberOf(id));
+  ASSIGN_OR_RETURN(
+      const std::vector<Row> rows,
+      transaction.Query("SELECT submitted_spec, plan FROM jobs WHERE number = ?1", {number}));
+  if (rows.empty()) return JobNotFoundError(id);
+  v1::JobSpec spec;
+  if (!rows[0][0].is_null()) {
+    RETURN_IF_ERROR(Parse(spec, rows[0][0], "spec"));
+    return spec;
+  }
+  v1::JobPlan plan;
+  RETURN_IF_ERROR(Parse(plan, rows[0][1], "plan"));
+  return std::move(*plan.mutable_spec());
+}
+
 void SqliteJobStore::GetJob(std::string id, Done<v1::Job> done) {
   database::ReadValue<v1::Job>(
       database_, [this, id](Transaction& transaction) { return GetJob(transaction, id); },

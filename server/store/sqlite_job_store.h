@@ -30,6 +30,10 @@ class SqliteJobStore : public JobStore, public JobReader {
   absl::StatusOr<JobPage> ListJobs(database::Transaction& transaction,
                                    const JobQuery& query) override;
   absl::Status UpdateJob(database::Transaction& transaction, const v1::Job& job) override;
+  absl::Status ReplacePlan(database::Transaction& transaction, absl::string_view id,
+                           const v1::JobPlan& plan) override;
+  absl::StatusOr<v1::JobSpec> GetSubmittedSpec(database::Transaction& transaction,
+                                               absl::string_view id) override;
 
   absl::StatusOr<int64_t> AppendEvent(database::Transaction& transaction, absl::string_view job,
                                       const v1::JobEvent& event) override;
