@@ -27,6 +27,12 @@ class RecordingScheduler : public scheduler::Scheduler {
   void Cancel(std::string, std::function<void(absl::StatusOr<v1::Job>)>) override {
     ADD_FAILURE() << "not a worker's call";
   }
+  void Pause(std::string, std::function<void(absl::StatusOr<v1::Job>)>) override {
+    ADD_FAILURE() << "not a worker's call";
+  }
+  void Resume(scheduler::ResumeRequest, std::function<void(absl::StatusOr<v1::Job>)>) override {
+    ADD_FAILURE() << "not a worker's call";
+  }
   StreamId Attach(v1::Hello hello, std::shared_ptr<scheduler::WorkerChannel> channel) override {
     absl::Status refusal;
     StreamId id;

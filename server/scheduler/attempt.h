@@ -46,7 +46,7 @@ struct Ending {
     kBudget,   // the reservation is used up
     kLost,     // may be restarted
     kFatal,    // would fail again
-    kStopped,  // the user cancelled
+    kStopped,  // the user cancels or pauses: the job's state says which
   };
   Kind kind = Kind::kDone;
   v1::StateReason reason = v1::STATE_REASON_UNSPECIFIED;

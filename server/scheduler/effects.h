@@ -32,6 +32,7 @@ struct Persist {
   std::optional<int64_t> return_from;  // clean stop: no rank started this step or a later one
   bool forget_processes = false;       // the attempt's processes have all ended
   bool settle = false;                 // with the transition that ends the job
+  bool new_plan = false;               // the job's plan replaces the stored one
   std::optional<Send> then;            // after the commit
 };
 

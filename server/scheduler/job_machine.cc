@@ -1,4 +1,5 @@
-// Lives of jobs and attempts. What workers say is in job_machine_workers.cc.
+// Lives of jobs and attempts. What workers say is in job_machine_workers.cc, what users ask for in
+// job_machine_requests.cc.
 #include "server/scheduler/job_machine.h"
 
 #include <algorithm>
@@ -31,7 +32,7 @@ bool JobMachine::ended() const { return IsTerminal(job_.state()); }
 void JobMachine::Restore(std::string token_sha256, ReleasedBefore released_before,
                          std::vector<Granted> grants,
                          const std::vector<launcher::WorkerProcess>& processes, absl::Time now) {
-  if (job_.state() == v1::QUEUED) return;
+  if (job_.state() == v1::QUEUED || job_.state() == v1::PAUSED) return;
   attempt_.restored = true;
   attempt_.token_sha256 = std::move(token_sha256);
   attempt_.released_before = std::move(released_before);
@@ -51,7 +52,7 @@ void JobMachine::Restore(std::string token_sha256, ReleasedBefore released_befor
     Lose(v1::COORDINATOR_RESTART, "the coordinator ended while the attempt was starting", now);
     return FinishIfOver(now);
   }
-  if (job_.state() == v1::CANCELLING) {
+  if (job_.state() == v1::CANCELLING || job_.state() == v1::PAUSING) {
     attempt_.ending = {Ending::Kind::kStopped, v1::USER_REQUEST, job_.message()};
     attempt_.stop = v1::Stop::CHECKPOINT;
     attempt_.kill_time = now + policy_.stop_grace;
@@ -154,48 +155,6 @@ void JobMachine::Fail(v1::StateReason reason, std::string message, absl::Time no
   KillAlive();
 }
 
-absl::Status JobMachine::Cancel(absl::Time now) {
-  if (ended()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(job_.id(), " has ended: ", v1::JobState_Name(job_.state())));
-  }
-  switch (job_.state()) {
-    case v1::QUEUED:
-      effects_.push_back(Transit(v1::CANCELLED, v1::USER_REQUEST, "", now));
-      return absl::OkStatus();
-    case v1::CANCELLING:
-      return absl::OkStatus();
-    case v1::RUNNING:
-      // With an ending the job is about to end by itself.
-      if (attempt_.ending.has_value()) return absl::OkStatus();
-      effects_.push_back(Transit(v1::CANCELLING, v1::USER_REQUEST, "", now));
-      SendStop(v1::Stop::CHECKPOINT, "cancelled");
-      attempt_.kill_time = now + policy_.stop_grace;
-      break;
-    default:
-      if (job_.state() == v1::STARTING && attempt_.ending.has_value()) return absl::OkStatus();
-      effects_.push_back(Transit(v1::CANCELLING, v1::USER_REQUEST, "", now));
-      KillAlive();
-  }
-  attempt_.ending = {Ending::Kind::kStopped, v1::USER_REQUEST, ""};
-  FinishIfOver(now);
-  return absl::OkStatus();
-}
-
-void JobMachine::StopForShutdown(absl::Time now) {
-  Freeze();
-  const std::string message = "the coordinator was stopped";
-  if (job_.state() == v1::STARTING) {
-    Lose(v1::COORDINATOR_RESTART, message, now);
-    FinishIfOver(now);
-  } else if (job_.state() == v1::RUNNING && !attempt_.ending.has_value()) {
-    attempt_.ending = {Ending::Kind::kLost, v1::COORDINATOR_RESTART, message};
-    effects_.push_back(Transit(v1::RECOVERING, v1::COORDINATOR_RESTART, message, now));
-    SendStop(v1::Stop::CHECKPOINT, message);
-    attempt_.kill_time = now + policy_.stop_grace;
-  }
-}
-
 void JobMachine::FinishIfOver(absl::Time now) {
   if (attempt_.ending.has_value() && !attempt_.AnyAlive()) FinishAttempt(now);
 }
@@ -228,9 +187,7 @@ void JobMachine::FinishAttempt(absl::Time now) {
       persist = Transit(v1::FAILED, ending.reason, ending.message, now);
       break;
     case Ending::Kind::kStopped:
-      persist = clean && attempt_.AllEnded({Outcome::kDone})
-                    ? Transit(v1::SUCCEEDED, DoneReason(), "", now)
-                    : Transit(v1::CANCELLED, v1::USER_REQUEST, "", now);
+      persist = FinishStopped(clean, now);
       break;
     case Ending::Kind::kLost:
       backoff_end_ =

@@ -31,9 +31,10 @@ namespace sotto::scheduler {
 // 0's GrantRequest asks for CommitGrant; OnGrantCommitted sends the grant to all ranks, or tells
 // them to finish when the reservation is used up. 4. Reports and checkpoints become events. 5. The
 // attempt gets an Ending: all ranks finished, one was lost, failed, fell silent, or the user
-// cancels. Unless it is a clean one the rest is killed at once, otherwise when stop_grace is over.
-// 6. With the last exit the job goes on to RECOVERING's backoff or to its end; only there, and only
-// when every rank said how far it came, do never-started steps go back to the reservation.
+// cancels or pauses. Unless it is a clean one the rest is killed at once, otherwise when stop_grace
+// is over. 6. With the last exit the job goes on to RECOVERING's backoff, to PAUSED or to its end;
+// only there, and only when every rank said how far it came, do never-started steps go back to the
+// reservation. 7. Resume puts a paused job into the queue again, by another plan.
 //
 // Inference is the same without 3: no step of its plan can be granted, so reports of steps are
 // refused, and what its ranks call completed steps are prompts.
@@ -74,6 +75,9 @@ class JobMachine {
 
   // FAILED_PRECONDITION: the job has ended.
   absl::Status Cancel(absl::Time now);
+  // As Scheduler::Pause and Resume. INTERNAL: `plan` promises something else than the job's own.
+  absl::Status Pause(absl::Time now);
+  absl::Status Resume(v1::JobPlan plan, int seen_states, absl::Time now);
   // The coordinator ends and takes its workers with it: they save a checkpoint, and the job waits
   // in RECOVERING for the next coordinator.
   void StopForShutdown(absl::Time now);
@@ -94,8 +98,10 @@ class JobMachine {
   const v1::Job& job() const { return job_; }
   const Attempt& attempt() const { return attempt_; }
   int world_size() const { return job_.plan().sharding().world_size(); }
-  // Starting to its end, with backoffs in between: a job keeps its slots.
-  bool HoldsSlots() const { return job_.state() != v1::QUEUED && !ended(); }
+  // Starting to its end or a pause, with backoffs in between: a job keeps its slots.
+  bool HoldsSlots() const {
+    return job_.state() != v1::QUEUED && job_.state() != v1::PAUSED && !ended();
+  }
   bool ended() const;
   bool AnyAlive() const { return attempt_.AnyAlive(); }
   // What the launcher needs for the current attempt; the address is the owner's.
@@ -110,6 +116,10 @@ class JobMachine {
   void Lose(v1::StateReason reason, std::string message, absl::Time now);
   void Fail(v1::StateReason reason, std::string message, absl::Time now);
   void FinishAttempt(absl::Time now);
+  // By the user's wish: CANCELLING or PAUSING. Ranks that train save a checkpoint first.
+  void StopAttempt(v1::JobState to, std::string why, absl::Time now);
+  // What the user stopped is over: CANCELLED, PAUSED, or done before it heard of it.
+  Persist FinishStopped(bool clean, absl::Time now);
   void KillAlive();
   // Of an attempt whose ranks did all there was to do.
   v1::StateReason DoneReason() const;

@@ -96,7 +96,10 @@ absl::Status JobRecords::WriteAdmission(database::Transaction& transaction,
     absl::StatusOr<v1::Job> known = store_.GetJobByRequestId(transaction, request.request_id);
     if (!known.ok() && !absl::IsNotFound(known.status())) return known.status();
     if (known.ok()) {
-      if (known->plan().spec().SerializeAsString() != request.plan.spec().SerializeAsString()) {
+      // A job that was resumed on other workers is still the one that was submitted.
+      ASSIGN_OR_RETURN(const v1::JobSpec submitted,
+                       store_.GetSubmittedSpec(transaction, known->id()));
+      if (submitted.SerializeAsString() != request.plan.spec().SerializeAsString()) {
         return absl::AlreadyExistsError(absl::StrCat("request_id \"", request.request_id,
                                                      "\" was used for ", known->id(),
                                                      ", whose spec is another"));
@@ -149,6 +152,7 @@ absl::Status JobRecords::Write(database::Transaction& transaction, const Persist
     if (event.has_checkpoint()) RETURN_IF_ERROR(WriteCheckpoint(transaction, job, event));
   }
   RETURN_IF_ERROR(store_.UpdateJob(transaction, job));
+  if (persist.new_plan) RETURN_IF_ERROR(store_.ReplacePlan(transaction, job.id(), job.plan()));
   if (persist.forget_processes) {
     for (int rank = 0; rank < job.plan().sharding().world_size(); ++rank) {
       RETURN_IF_ERROR(store_.RemoveProcess(transaction, job.id(), job.attempt(), rank));

@@ -88,7 +88,32 @@ void JobScheduler::Admit(AdmitRequest request,
 }
 
 void JobScheduler::Cancel(std::string job, std::function<void(absl::StatusOr<v1::Job>)> done) {
-  Post([this, job = std::move(job), done = std::move(done)] {
+  Change(
+      std::move(job), [this](JobMachine& machine) { return machine.Cancel(clock_.Now()); },
+      std::move(done));
+}
+
+void JobScheduler::Pause(std::string job, std::function<void(absl::StatusOr<v1::Job>)> done) {
+  Change(
+      std::move(job), [this](JobMachine& machine) { return machine.Pause(clock_.Now()); },
+      std::move(done));
+}
+
+void JobScheduler::Resume(ResumeRequest request,
+                          std::function<void(absl::StatusOr<v1::Job>)> done) {
+  std::string job = request.job;
+  Change(
+      std::move(job),
+      [this, request = std::move(request)](JobMachine& machine) {
+        if (draining_ || halted_) return absl::UnavailableError("the coordinator is ending");
+        return machine.Resume(request.plan, request.seen_states, clock_.Now());
+      },
+      std::move(done));
+}
+
+void JobScheduler::Change(std::string job, std::function<absl::Status(JobMachine&)> change,
+                          std::function<void(absl::StatusOr<v1::Job>)> done) {
+  Post([this, job = std::move(job), change = std::move(change), done = std::move(done)] {
     JobMachine* machine = Find(job);
     if (machine == nullptr) {
       const absl::StatusOr<v1::Job> stored = records_.Load(job);
@@ -96,7 +121,7 @@ void JobScheduler::Cancel(std::string job, std::function<void(absl::StatusOr<v1:
       return done(absl::FailedPreconditionError(
           absl::StrCat(job, " has ended: ", v1::JobState_Name(stored->state()))));
     }
-    const absl::Status status = machine->Cancel(clock_.Now());
+    const absl::Status status = change(*machine);
     answers_.push_back([this, status, job, done] {
       if (!status.ok()) return done(status);
       done(records_.Load(job));

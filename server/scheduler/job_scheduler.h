@@ -28,9 +28,9 @@
 
 namespace sotto::scheduler {
 
-// Jobs get slots, one per rank, in the order of their submission; the first that does not fit holds
-// back those behind it. All of a job's ranks start together, and it keeps its slots through
-// recoveries.
+// Jobs get slots, one per rank, in the order of their submission, resumed ones included; the first
+// that does not fit holds back those behind it. All of a job's ranks start together, and it keeps
+// its slots through recoveries.
 //
 // Calls from other threads are put into the inbox; everything else belongs to the scheduler's
 // thread. It takes the whole inbox, lets every machine see the time, gives out slots, and executes
@@ -62,6 +62,8 @@ class JobScheduler : public Scheduler {
 
   void Admit(AdmitRequest request, std::function<void(absl::StatusOr<AdmitResult>)> done) override;
   void Cancel(std::string job, std::function<void(absl::StatusOr<v1::Job>)> done) override;
+  void Pause(std::string job, std::function<void(absl::StatusOr<v1::Job>)> done) override;
+  void Resume(ResumeRequest request, std::function<void(absl::StatusOr<v1::Job>)> done) override;
   StreamId Attach(v1::Hello hello, std::shared_ptr<WorkerChannel> channel) override;
   void Receive(StreamId stream, v1::WorkerMessage message) override;
   void Detach(StreamId stream) override;
@@ -97,6 +99,9 @@ class JobScheduler : public Scheduler {
   void Loop() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status RestoreJobs();
 
+  // What a user asks of a job; answers when its effects are executed.
+  void Change(std::string job, std::function<absl::Status(JobMachine&)> change,
+              std::function<void(absl::StatusOr<v1::Job>)> done) ABSL_LOCKS_EXCLUDED(mutex_);
   JobMachine* Find(const std::string& job);
   JobMachine& AddMachine(const v1::Job& job);
   void AddStream(StreamId stream, const v1::Hello& hello, std::shared_ptr<WorkerChannel> channel);

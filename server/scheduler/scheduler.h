@@ -29,6 +29,12 @@ struct AdmitResult {
   bool existing = false;  // the request_id was known and its spec is the same
 };
 
+struct ResumeRequest {
+  std::string job;
+  v1::JobPlan plan;     // of planning::Replan; promises and charges what the job's own does
+  int seen_states = 0;  // entries of the job's history when the plan was made
+};
+
 struct SlotsInfo {
   int slots = 0;
   int slots_in_use = 0;
@@ -52,6 +58,16 @@ class Scheduler {
   // A queued job ends at once; a live one turns CANCELLING, saves a checkpoint and ends. Idempotent
   // while cancelling. NOT_FOUND: job. FAILED_PRECONDITION: it has ended.
   virtual void Cancel(std::string job, std::function<void(absl::StatusOr<v1::Job>)> done) = 0;
+
+  // A queued job is PAUSED at once; a live one turns PAUSING, saves a checkpoint and gives its
+  // slots back. Its reservation stays its own. Idempotent while pausing and paused. NOT_FOUND: job.
+  // FAILED_PRECONDITION: it has ended, is being cancelled, or does not train.
+  virtual void Pause(std::string job, std::function<void(absl::StatusOr<v1::Job>)> done) = 0;
+
+  // A paused job is QUEUED again, by the new plan, which is stored in the same transaction.
+  // NOT_FOUND: job. FAILED_PRECONDITION: it is not paused. ABORTED: it is paused again or still,
+  // but has changed since the plan was made. UNAVAILABLE: draining.
+  virtual void Resume(ResumeRequest request, std::function<void(absl::StatusOr<v1::Job>)> done) = 0;
 
   // A rank's stream, in this order: Attach with its first message, Receive for every later one,
   // Detach when the stream is over for any reason (also after WorkerChannel::Close). A Hello that

@@ -14,17 +14,19 @@ struct Transition {
   v1::StateReason reason;
 };
 
-// From QUEUED to an end. CANCELLING ends as SUCCEEDED when the last step was done before the stop
-// arrived.
+// From QUEUED to an end. CANCELLING and PAUSING end as SUCCEEDED when the last step was done before
+// the stop arrived.
 inline constexpr auto kTransitions = std::to_array<Transition>({
     {v1::QUEUED, v1::STARTING, v1::SLOTS_GRANTED},
     {v1::QUEUED, v1::CANCELLED, v1::USER_REQUEST},
+    {v1::QUEUED, v1::PAUSED, v1::USER_REQUEST},
     {v1::STARTING, v1::RUNNING, v1::ALL_RANKS_ATTACHED},
     {v1::STARTING, v1::RECOVERING, v1::WORKER_LOST},
     {v1::STARTING, v1::RECOVERING, v1::WORKER_FAILED},
     {v1::STARTING, v1::RECOVERING, v1::START_TIMEOUT},
     {v1::STARTING, v1::RECOVERING, v1::COORDINATOR_RESTART},
     {v1::STARTING, v1::CANCELLING, v1::USER_REQUEST},
+    {v1::STARTING, v1::PAUSING, v1::USER_REQUEST},
     {v1::STARTING, v1::FAILED, v1::RESTARTS_EXHAUSTED},
     {v1::STARTING, v1::FAILED, v1::INVALID_DATA},
     {v1::STARTING, v1::FAILED, v1::INVALID_CHECKPOINT},
@@ -38,6 +40,7 @@ inline constexpr auto kTransitions = std::to_array<Transition>({
     {v1::RUNNING, v1::RECOVERING, v1::WORKER_FAILED},
     {v1::RUNNING, v1::RECOVERING, v1::COORDINATOR_RESTART},
     {v1::RUNNING, v1::CANCELLING, v1::USER_REQUEST},
+    {v1::RUNNING, v1::PAUSING, v1::USER_REQUEST},
     {v1::RUNNING, v1::FAILED, v1::RESTARTS_EXHAUSTED},
     {v1::RUNNING, v1::FAILED, v1::INVALID_DATA},
     {v1::RUNNING, v1::FAILED, v1::INVALID_CHECKPOINT},
@@ -46,6 +49,12 @@ inline constexpr auto kTransitions = std::to_array<Transition>({
     {v1::RUNNING, v1::FAILED, v1::INTERNAL},
     {v1::RECOVERING, v1::STARTING, v1::BACKOFF_OVER},
     {v1::RECOVERING, v1::CANCELLING, v1::USER_REQUEST},
+    {v1::RECOVERING, v1::PAUSING, v1::USER_REQUEST},
+    {v1::PAUSING, v1::PAUSED, v1::USER_REQUEST},
+    {v1::PAUSING, v1::CANCELLING, v1::USER_REQUEST},
+    {v1::PAUSING, v1::SUCCEEDED, v1::STEPS_DONE},
+    {v1::PAUSED, v1::QUEUED, v1::USER_REQUEST},
+    {v1::PAUSED, v1::CANCELLED, v1::USER_REQUEST},
     {v1::CANCELLING, v1::CANCELLED, v1::USER_REQUEST},
     {v1::CANCELLING, v1::SUCCEEDED, v1::STEPS_DONE},
     {v1::CANCELLING, v1::SUCCEEDED, v1::INFERENCE_DONE},

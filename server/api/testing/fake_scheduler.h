@@ -36,6 +36,24 @@ class FakeScheduler : public scheduler::Scheduler {
     cancelled.set_state(v1::CANCELLING);
     done(cancelled);
   }
+  void Pause(std::string job, std::function<void(absl::StatusOr<v1::Job>)> done) override {
+    v1::Job paused;
+    paused.set_id(job);
+    paused.set_state(v1::PAUSING);
+    done(paused);
+  }
+  void Resume(scheduler::ResumeRequest request,
+              std::function<void(absl::StatusOr<v1::Job>)> done) override {
+    v1::Job resumed;
+    resumed.set_id(request.job);
+    resumed.set_state(v1::QUEUED);
+    *resumed.mutable_plan() = request.plan;
+    {
+      MutexLock lock(&mutex_);
+      resumed_.push_back(std::move(request));
+    }
+    done(resumed);
+  }
   StreamId Attach(v1::Hello, std::shared_ptr<scheduler::WorkerChannel>) override { return 1; }
   void Receive(StreamId, v1::WorkerMessage) override {}
   void Detach(StreamId) override {}
@@ -58,6 +76,10 @@ class FakeScheduler : public scheduler::Scheduler {
     MutexLock lock(&mutex_);
     return admitted_;
   }
+  std::vector<scheduler::ResumeRequest> resumed() {
+    MutexLock lock(&mutex_);
+    return resumed_;
+  }
   std::vector<std::string> views() {
     MutexLock lock(&mutex_);
     return views_;
@@ -67,6 +89,7 @@ class FakeScheduler : public scheduler::Scheduler {
   Mutex mutex_;
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   std::vector<scheduler::AdmitRequest> admitted_ ABSL_GUARDED_BY(mutex_);
+  std::vector<scheduler::ResumeRequest> resumed_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> views_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -168,6 +168,24 @@ class SchedulerFixture : public ::testing::Test {
     return result;
   }
 
+  absl::StatusOr<v1::Job> Pause(const std::string& job) {
+    absl::StatusOr<v1::Job> result = absl::UnknownError("no answer");
+    scheduler_->Pause(job, [&](auto answer) { result = std::move(answer); });
+    Pump();
+    return result;
+  }
+  // By the job's own plan on so many ranks.
+  absl::StatusOr<v1::Job> Resume(const std::string& job, int world_size) {
+    const v1::Job stored = Stored(job);
+    ResumeRequest request{job, stored.plan(), stored.history_size()};
+    request.plan.mutable_sharding()->set_world_size(world_size);
+    request.plan.mutable_spec()->mutable_workers()->set_count(world_size);
+    absl::StatusOr<v1::Job> result = absl::UnknownError("no answer");
+    scheduler_->Resume(std::move(request), [&](auto answer) { result = std::move(answer); });
+    Pump();
+    return result;
+  }
+
   FakeRank Attach(const std::string& job, int rank, int64_t next_step = -1) {
     const launcher::LaunchRequest request = LaunchOf(job);
     FakeRank fake;
@@ -204,10 +222,11 @@ class SchedulerFixture : public ::testing::Test {
     }
     Pump();
   }
-  void FinishAll(const std::string& job, const std::vector<FakeRank>& ranks, int64_t steps) {
+  void FinishAll(const std::string& job, const std::vector<FakeRank>& ranks, int64_t steps,
+                 v1::Finished::Outcome outcome = v1::Finished::DONE) {
     for (const FakeRank& rank : ranks) {
       v1::WorkerMessage message;
-      message.mutable_finished()->set_outcome(v1::Finished::DONE);
+      message.mutable_finished()->set_outcome(outcome);
       message.mutable_finished()->set_started_steps(steps);
       message.mutable_finished()->set_completed_steps(steps);
       scheduler_->Receive(rank.stream, message);
