@@ -68,24 +68,42 @@ def example_losses(logits, tokens):
     return losses.view(tokens.shape[0], -1).mean(1)
 
 
+def adamw(model):
+    return torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
+
+
 class Plain:
     """No privacy."""
 
     def __init__(self, model, options):
         self.model = model
         self.examples = options.examples * options.micro_batches
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
+        self.optimizer = adamw(model)
 
     def add(self, tokens, is_last):
-        del is_last
         (example_losses(self.model(tokens), tokens).sum() / self.examples).backward()
+        if is_last:
+            self.optimizer.step()
+            self.optimizer.zero_grad()
 
-    def finish(self):
+
+class Opacus:
+    """What both forms of Opacus do after `backward`, which they say: clip, and after the last micro-batch add noise and
+    step."""
+
+    def add(self, tokens, is_last):
+        self.backward(tokens)
+        self.optimizer.signal_skip_step(not is_last)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    @staticmethod
+    def dp_options(options):
+        return dict(noise_multiplier=0.5, max_grad_norm=options.clip_norm,
+                    expected_batch_size=options.examples * options.micro_batches, loss_reduction="sum")
 
-class OpacusHooks:
+
+class OpacusHooks(Opacus):
     """Per-example gradients of GradSampleModule."""
 
     def __init__(self, model, options):
@@ -93,22 +111,13 @@ class OpacusHooks:
         from opacus.optimizers import DPOptimizer
 
         self.model = GradSampleModule(model, loss_reduction="sum")
-        self.optimizer = DPOptimizer(
-            torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True), noise_multiplier=0.5,
-            max_grad_norm=options.clip_norm, expected_batch_size=options.examples * options.micro_batches,
-            loss_reduction="sum")
+        self.optimizer = DPOptimizer(adamw(model), **self.dp_options(options))
 
-    def add(self, tokens, is_last):
+    def backward(self, tokens):
         example_losses(self.model(tokens), tokens).sum().backward()
-        self.optimizer.signal_skip_step(not is_last)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-
-    def finish(self):
-        pass
 
 
-class OpacusGhost:
+class OpacusGhost(Opacus):
     """Ghost clipping: norms in a first backward pass, clipped sums in a second."""
 
     def __init__(self, model, options):
@@ -117,22 +126,13 @@ class OpacusGhost:
 
         self.model = GradSampleModuleFastGradientClipping(
             model, loss_reduction="sum", max_grad_norm=options.clip_norm, use_ghost_clipping=True)
-        self.optimizer = DPOptimizerFastGradientClipping(
-            torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True), noise_multiplier=0.5,
-            max_grad_norm=options.clip_norm, expected_batch_size=options.examples * options.micro_batches,
-            loss_reduction="sum")
+        self.optimizer = DPOptimizerFastGradientClipping(adamw(model), **self.dp_options(options))
 
-    def add(self, tokens, is_last):
+    def backward(self, tokens):
         from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 
         losses = example_losses(self.model(tokens), tokens)
         DPTensorFastGradientClipping(self.model, self.optimizer, losses, loss_reduction="sum").backward()
-        self.optimizer.signal_skip_step(not is_last)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-
-    def finish(self):
-        pass
 
 
 SYSTEMS = {"pytorch": Plain, "opacus_hooks": OpacusHooks, "opacus_ghost": OpacusGhost}
@@ -160,7 +160,6 @@ def main():
         begin, cpu_begin = time.monotonic(), time.process_time()
         for i, tokens in enumerate(records):
             system.add(tokens, is_last=i + 1 == len(records))
-        system.finish()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(time.monotonic() - begin, time.process_time() - cpu_begin, 0, peak, flush=True)
         if not sys.stdin.readline():

@@ -3,6 +3,7 @@
 Skipped, with a line that says so, where Python has no torch or no transformers.
 """
 
+import contextlib
 import os
 import subprocess
 import tempfile
@@ -16,12 +17,14 @@ TOLERANCE = 1e-5
 
 
 class TransformersTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
+    @contextlib.contextmanager
+    def case(self, name):
+        """A subtest with a folder of its own."""
+        with self.subTest(name), tempfile.TemporaryDirectory() as self.folder:
+            yield
 
     def path(self, *parts):
-        return os.path.join(self.folder.name, *parts)
+        return os.path.join(self.folder, *parts)
 
     def check(self, tokens, world_size):
         save_file({"tokens": tokens}, self.path("batch.safetensors"))
@@ -32,8 +35,7 @@ class TransformersTest(unittest.TestCase):
 
     def test_what_is_saved_gives_the_same_logits(self):
         for index, name in enumerate(sorted(MODELS)):
-            with self.subTest(name):
-                self.setUp()
+            with self.case(name):
                 model = make(name, torch.float32, self.path("given"))
                 tokens = torch.randint(0, 61, (3, 24), generator=torch.Generator().manual_seed(5))
                 ours = self.check(tokens, world_size=1 + index % 2)
@@ -44,8 +46,7 @@ class TransformersTest(unittest.TestCase):
 
     def test_names_and_tensors_come_back_bit_for_bit(self):
         for dtype in (torch.float32, torch.bfloat16, torch.float16):
-            with self.subTest(str(dtype)):
-                self.setUp()
+            with self.case(str(dtype)):
                 make("llama", dtype, self.path("given"))
                 self.check(torch.zeros(1, 4, dtype=torch.int64), world_size=2)
                 given = load_file(self.path("given", "model.safetensors"))

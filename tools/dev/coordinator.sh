@@ -1,4 +1,5 @@
 # Starting and stopping a coordinator on a state folder. Sourced after lib.sh by up.sh, down.sh and demo.sh.
+# shellcheck shell=bash
 
 # Prints the process id of the coordinator that start_coordinator left on state folder $1, if it lives.
 coordinator_pid() {

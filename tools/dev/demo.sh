@@ -4,6 +4,7 @@
 # is done by the public command line.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$SOTTO_ROOT/tools/dev/coordinator.sh"
+no_arguments "$@"
 
 # A folder of the demo's own, made anew by each run: a spent budget would refuse the job.
 DEMO=${SOTTO_DEMO:-$(dirname "$(state_folder)")/sotto-demo}
@@ -39,21 +40,7 @@ job_spec() { sed "s|heldout.tokens|$DEMO/heldout.tokens|" "$SOTTO_ROOT/examples/
 check_job() {
   sotto --output jsonl watch "$1" >"$DEMO/events.jsonl"
   sotto --output json get "$1" >"$DEMO/job.json"
-  python3 - "$DEMO" <<'PYTHON'
-import json, os, sys
-folder = sys.argv[1]
-job = json.load(open(f"{folder}/job.json"))
-events = [json.loads(line) for line in open(f"{folder}/events.jsonl")]
-losses = [event["evaluation"]["evaluation_loss"] for event in events if event.get("evaluation")]
-losses += [event["step"]["evaluation_loss"] for event in events if event.get("step", {}).get("evaluation_loss")]
-faults = []
-if job["state"] != "SUCCEEDED": faults.append(f"the job is {job['state']}: {job.get('message')}")
-if not 0 < job["epsilon"] <= 3: faults.append(f"epsilon is {job['epsilon']}, not in (0, 3]")
-if not os.path.isdir(job["checkpoint_path"]): faults.append(f"there is no checkpoint at {job['checkpoint_path']!r}")
-if len(losses) < 2: faults.append("the held-out loss was not measured before and after")
-elif max(losses) - losses[-1] < 1: faults.append(f"the held-out loss did not fall: {losses[0]:.3f} to {losses[-1]:.3f}")
-if faults: sys.exit("\n".join(faults))
-PYTHON
+  python3 -B "$SOTTO_ROOT/tools/dev/check_demo.py" "$DEMO/job.json" "$DEMO/events.jsonl"
 }
 
 bash "$SOTTO_ROOT/tools/dev/build.sh"

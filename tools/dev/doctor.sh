@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Says whether this machine can build and run Sotto: one line per check. Exit code 1 when one fails.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+no_arguments "$@"
 
 status=0
 ok() { printf 'ok    %s\n' "$*"; }

@@ -2,6 +2,7 @@
 # Stops the coordinator of ./dev up, and its workers, which save a checkpoint first.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$SOTTO_ROOT/tools/dev/coordinator.sh"
+no_arguments "$@"
 
 state=$(state_folder)
 if ! pid=$(coordinator_pid "$state"); then

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Formats C++ sources with clang-format and checks BUILD files; --check changes nothing and fails on a difference.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ "${1:-}" = --check ] || no_arguments "$@"
 cd "$SOTTO_ROOT"
 
 command -v clang-format >/dev/null || die "clang-format is missing: run ./dev build, which installs it"
@@ -25,8 +26,8 @@ complain() {
 }
 complain $'\t' "BUILD files are indented with spaces" "${builds[@]}"
 complain '[[:space:]]+$' "no spaces at the end of a line" "${builds[@]}"
-complain '^(cc_library|cc_binary|cc_test)\(' "BUILD files of the project use the rules of //bazel:defs.bzl" \
-  $(printf '%s\n' "${builds[@]}" | grep -vE '^third_party/|[.]bzl$')
+mapfile -t own < <(printf '%s\n' "${builds[@]}" | grep -vE '^third_party/|[.]bzl$')
+complain '^(cc_library|cc_binary|cc_test)\(' "BUILD files of the project use the rules of //bazel:defs.bzl" "${own[@]}"
 for build in "${builds[@]}"; do
   case $build in
     third_party/*/WORKSPACE | *.bzl) continue ;;

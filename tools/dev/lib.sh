@@ -1,4 +1,5 @@
 # Shared by ./dev and its sub-scripts: where things lie, and how they speak. Sourced, never run.
+# shellcheck shell=bash
 set -euo pipefail
 
 SOTTO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -13,6 +14,9 @@ die() {
   say "error: $*"
   exit 1
 }
+
+# Of a command that takes no arguments: what was asked for is not what it does.
+no_arguments() { [ $# -eq 0 ] || die "no such argument: $1"; }
 
 # As many compilers at once as there are cores, but no more than memory allows: one with ATen's headers takes 1.2 GB.
 build_jobs() {
