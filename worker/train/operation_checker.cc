@@ -159,15 +159,27 @@ bool OperationChecker::AreOfOneBlock(int a, int b) const {
   return false;
 }
 
-// Under NO_SHARD nothing is ever gathered.
 void OperationChecker::CheckGathered(const layout::ScheduledOperation& operation) {
-  if (parameters_.strategy() == layout::Strategy::kNoShard) return;
   for (int unit : parameters_.UnitsOfBlock(operation.block)) {
-    if (!gathered_[operation.slot].contains(unit)) {
+    if (parameters_.strategy() == layout::Strategy::kNoShard) {
+      CheckWholeShard(unit, operation.slot);
+    } else if (!gathered_[operation.slot].contains(unit)) {
       Offend(unit, absl::StrCat("is not gathered in slot ", operation.slot));
     } else if (ContentsOf(parameters_.WholeUnit(unit, operation.slot)) != contents_[unit]) {
       Offend(unit, absl::StrCat("was changed in slot ", operation.slot, " since it was gathered"));
     }
+  }
+}
+
+// Under NO_SHARD nothing is ever gathered: slots are the shards. Between optimizer steps, so within
+// a schedule, nothing changes them.
+void OperationChecker::CheckWholeShard(int unit, int slot) {
+  const at::Tensor& whole = parameters_.WholeUnit(unit, slot);
+  const auto [contents, is_first] = contents_.emplace(unit, ContentsOf(whole));
+  if (is_first) {
+    CheckFlat(whole, unit, /*with_frozen=*/true, "parameter");
+  } else if (ContentsOf(whole) != contents->second) {
+    Offend(unit, "was changed since it was first read");
   }
 }
 

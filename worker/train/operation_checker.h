@@ -18,8 +18,9 @@ namespace sotto::train {
 // Before an operation: the units that it reads are gathered where it reads them and unchanged
 // since, the gradient slot that it writes or reduces is theirs, and all ranks are at the same
 // operation. After it: gathered parameters, whole gradients and reduced shards are finite and their
-// padding is zero. The first offence is the same error on every rank: it names the operation, the
-// unit, the rank and what is wrong, and never a value.
+// padding is zero. Under NO_SHARD, where nothing is gathered, a unit's parameters are looked at
+// before the first operation of the schedule that reads them. The first offence is the same error
+// on every rank: it names the operation, the unit, the rank and what is wrong, and never a value.
 //
 // Trainer thread only. Before and Finish are collective: small all-gathers.
 class OperationChecker {
@@ -50,6 +51,7 @@ class OperationChecker {
   void CheckGather(const layout::ScheduledOperation& operation);
   bool AreOfOneBlock(int a, int b) const;
   void CheckGathered(const layout::ScheduledOperation& operation);
+  void CheckWholeShard(int unit, int slot);
   void CheckGradientSlot(const layout::ScheduledOperation& operation);
   void CheckGradient(const layout::ScheduledOperation& operation);
   void CheckFlat(const at::Tensor& flat, int unit, bool with_frozen, absl::string_view what);
@@ -63,7 +65,7 @@ class OperationChecker {
   std::string current_;
   std::string offence_;                     // the first of this rank
   std::map<int, std::set<int>> gathered_;   // units in each slot
-  std::map<int, uint64_t> contents_;        // of a gathered unit, as it was gathered
+  std::map<int, uint64_t> contents_;        // of a unit, as it was gathered or first read
   std::map<int, std::set<int>> gradients_;  // units whose gradient is in each slot
 };
 

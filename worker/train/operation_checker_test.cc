@@ -40,9 +40,11 @@ layout::ModelDescription Model() {
 // One rank's parameters and a checker of what is done with them.
 class Rank {
  public:
-  explicit Rank(comm::Communicator& communicator, OperationChecker::Options options = {})
+  explicit Rank(comm::Communicator& communicator, OperationChecker::Options options = {},
+                layout::Strategy strategy = layout::Strategy::kFullShard)
       : layout_(*layout::FlatLayout::Create(model_, communicator.world_size())),
-        parameters_(*fsdp::ShardedParameters::Create(model_, layout_, communicator, {})),
+        parameters_(*fsdp::ShardedParameters::Create(model_, layout_, communicator,
+                                                     {.strategy = strategy})),
         checker_(*parameters_, options) {
     parameters_->Initialize(7);
   }
@@ -169,6 +171,35 @@ TEST(OperationCheckerTest, NamesParametersThatComputeHasChanged) {
   ASSERT_OK(rank.Run(Gather(1, 1)));
   rank.parameters().WholeUnit(1, 1)[0] = 3;
   EXPECT_THAT(rank.Run(Forward(1, 1)), Offends("unit h.0 was changed in slot 1"));
+}
+
+// Nothing is gathered: parameters are looked at where they are first read.
+TEST(OperationCheckerTest, LooksAtParametersThatAreNeverGathered) {
+  comm::SoloCommunicator alone;
+  const auto whole = [&alone] {
+    return std::make_unique<Rank>(alone, OperationChecker::Options{}, layout::Strategy::kNoShard);
+  };
+  const std::vector<ScheduledOperation> step = {Forward(1, 1), Forward(2, 2), Forward(2, 2),
+                                                Forward(1, 1)};
+  const std::unique_ptr<Rank> sound = whole();
+  ASSERT_OK(sound->RunAll(step));
+  sound->parameters().MasterShard(1)[0] = 3;  // As an optimizer does, between steps.
+  EXPECT_OK(sound->RunAll(step));
+
+  const std::unique_ptr<Rank> infinite = whole();
+  infinite->parameters().MasterShard(2)[0] = NAN;
+  EXPECT_THAT(infinite->RunAll(step),
+              Offends("before operation 2: 0 FORWARD stage 2 block 2 slot 2: unit h.1 has an "
+                      "infinite or NaN parameter"));
+
+  const std::unique_ptr<Rank> padded = whole();
+  padded->parameters().MasterShard(1)[4] = 1;  // ln_1.weight has four elements.
+  EXPECT_THAT(padded->RunAll(step), Offends("unit h.0 has parameter padding that is not zero"));
+
+  const std::unique_ptr<Rank> changed = whole();
+  ASSERT_OK(changed->Run(Forward(1, 1)));
+  changed->parameters().MasterShard(1)[0] = 3;
+  EXPECT_THAT(changed->Run(Forward(1, 1)), Offends("unit h.0 was changed since it was first read"));
 }
 
 // What is of single records is looked at only where nothing is promised about them.
