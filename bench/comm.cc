@@ -23,6 +23,7 @@
 #include "bench/mode_plan.h"
 #include "bench/mode_rounds.h"
 #include "bench/mode_trainer.h"
+#include "bench/output_file.h"
 #include "common/base/clock.h"
 #include "common/base/fd.h"
 #include "common/base/files.h"
@@ -192,14 +193,17 @@ absl::StatusOr<StepSeconds> MeasureSteps(const Settings& settings, const std::st
 
 absl::Status WritePlot(const std::string& path, double gather, double reduce, double step) {
   return check::RunGnuplot(
-             absl::StrCat("set terminal pngcairo noenhanced size 620,480\nset output ",
-                          check::GnuplotQuoted(path), "\n$bars << EOD\n'all-gather' ", gather,
-                          "\n'reduce-scatter' ", reduce, "\n'step of 2 ranks' ", step,
-                          "\nEOD\nset title 'speed of memcpy; of two processes that share "
-                          "nothing'\nset yrange [0:1.2]\nset grid y\nset style fill solid 0.6\n"
-                          "set boxwidth 0.7\nplot $bars using 0:2:xtic(1) with boxes lc 3 notitle, "
-                          "'' using 0:2:(sprintf('%.2f', $2)) with labels offset 0,0.6 notitle\n"
-                          "set output\n"))
+             absl::StrCat(
+                 "set terminal pngcairo noenhanced size 800,480\nset output ",
+                 check::GnuplotQuoted(path), "\n$bars << EOD\n\"all-gather, of memcpy\" ", gather,
+                 "\n\"reduce-scatter, of memcpy\" ", reduce, "\n\"step of 2 ranks, of 2 alone\" ",
+                 step,
+                 "\nEOD\nset title 'two ranks: speed over that of memcpy, or of two "
+                 "processes alone'\nset xtics font ',9'\nset yrange [0:1.2]\nset grid y\nset style "
+                 "fill solid 0.6\n"
+                 "set boxwidth 0.7\nplot $bars using 0:2:xtic(1) with boxes lc 3 notitle, "
+                 "'' using 0:2:(sprintf('%.2f', $2)) with labels offset 0,0.6 notitle\n"
+                 "set output\n"))
       .status();
 }
 
@@ -262,8 +266,10 @@ int main(int argc, char** argv) {
       "sharded step, one thread a rank, against two processes side by side that train on half of "
       "its batch each. Medians over the rounds, in turns.\nExample: ./dev bench comm --json "
       "comm.json --plot comm.png");
-  app.add_option("--json", settings.json, "file for all figures");
-  app.add_option("--plot", settings.plot, "PNG file for the ratios");
+  app.add_option("--json", settings.json, "file for all figures")
+      ->check(sotto::bench::OutputFile());
+  app.add_option("--plot", settings.plot, "PNG file for the ratios")
+      ->check(sotto::bench::OutputFile());
   app.add_option("--rounds", settings.rounds)->check(CLI::PositiveNumber);
   app.add_option("--model", settings.model, "gpt2-10m or gpt2-50m");
   app.add_option("--mode", settings.mode);

@@ -19,6 +19,7 @@
 #include "bench/mode_rounds.h"
 #include "bench/mode_study.h"
 #include "bench/mode_trainer.h"
+#include "bench/output_file.h"
 #include "common/base/clock.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
@@ -137,8 +138,10 @@ int main(int argc, char** argv) {
       "--threads 1.\nExamples:\n  ./dev bench modes --json modes.json --plot modes.png\n"
       "  ./dev bench modes --study --peers --repeats 15 --minutes 40 --json study.json\n"
       "  ./dev bench modes --markdown study.json");
-  app.add_option("--json", settings.json, "file for all figures");
-  app.add_option("--plot", settings.plot, "PNG file for the ratios");
+  app.add_option("--json", settings.json, "file for all figures")
+      ->check(sotto::bench::OutputFile());
+  app.add_option("--plot", settings.plot, "PNG file for the ratios")
+      ->check(sotto::bench::OutputFile());
   app.add_option("--repeats", settings.repeats, "rounds: measured steps of each mode")
       ->check(CLI::PositiveNumber);
   app.add_option("--micro_batches", settings.micro_batches, "of a step")
