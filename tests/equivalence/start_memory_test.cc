@@ -1,5 +1,6 @@
 // A rank that starts holds 1/W of the parameters, the root and one block, and never a whole model,
-// whether its weights are drawn or read from a Hugging Face directory. Gradients are left out, so
+// whether its weights are drawn or read from a Hugging Face directory; one that resumes from a
+// checkpoint holds its state once. Gradients are left out, so
 // that nothing but parameters fills the bound: an eighth of the model beside them would not fit.
 // Counted are all tensors and all of operator new, to the byte, at their peaks; memory that a C
 // library asked the system for itself would not be seen, and the resident set is not looked at: it
@@ -14,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "ATen/core/Tensor.h"
+#include "ATen/ops/full.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -25,6 +28,7 @@
 #include "common/layout/init_values.h"
 #include "common/layout/llama_description.h"
 #include "gtest/gtest.h"
+#include "worker/checkpoint/checkpointer.h"
 #include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
 #include "worker/comm/testing/rank_processes.h"
@@ -180,6 +184,39 @@ TEST(StartMemoryTest, ReadWeightsAreNeverWholeOnARank) {
       absl::StrCat(*MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-")), "/model");
   WriteDirectory(directory);
   EXPECT_TRUE(Start(directory));
+}
+
+// The state of a rank that goes on: as much as a second copy of it would be seen many times over.
+TEST(StartMemoryTest, ARankThatResumesHoldsNoSecondCopy) {
+  constexpr int64_t kElements = int64_t{1} << 20;
+  const std::string root = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
+  checkpoint::Checkpointer::Options options{.directory = root};
+  options.manifest.set_optimizer("adamw");
+  v1::CheckpointUnit& unit = *options.manifest.add_units();
+  unit.set_name("root");
+  unit.set_padded_elements(kElements);
+  v1::CheckpointTensor& tensor = *unit.add_tensors();
+  tensor.set_name("wte.weight");
+  tensor.add_shape(kElements);
+  std::vector<checkpoint::ShardState> shards;
+  for (const char* kind : {"master", "m", "v"}) {
+    shards.push_back({"root", kind, at::full({kElements}, 1.0 + shards.size())});
+  }
+  checkpoint::Checkpointer checkpointer(options);
+  checkpointer.StartWriting(/*step=*/1, shards);
+  ASSERT_OK(checkpointer.AwaitWritten());
+  checkpointer.StartCommit();
+  ASSERT_OK(checkpointer.AwaitCommitted().status());
+  for (checkpoint::ShardState& shard : shards) shard.values.zero_();
+
+  const int64_t heap_before = heap_bytes;
+  heap_peak = heap_before;
+  ASSERT_OK(checkpointer.Restore(shards).status());
+  // Hashing reads a file in pieces of 1 MiB; one shard is 4.
+  EXPECT_LT(heap_peak - heap_before, int64_t{2} << 20);
+  for (size_t i = 0; i < shards.size(); ++i) {
+    EXPECT_TRUE(shards[i].values.eq(1.0 + i).all().item<bool>()) << shards[i].kind;
+  }
 }
 
 }  // namespace

@@ -16,6 +16,8 @@ namespace sotto::checkpoint {
 
 namespace {
 
+constexpr int64_t kPieceElements = int64_t{1} << 20;  // of one read: 4 MiB
+
 absl::Span<float> ValuesOf(const ShardState& shard) {
   SOTTO_CHECK(shard.values.scalar_type() == at::kFloat && shard.values.is_contiguous());
   return absl::MakeSpan(shard.values.data_ptr<float>(), shard.values.numel());
@@ -69,22 +71,34 @@ const v1::CheckpointUnit& UnitOf(const v1::CheckpointManifest& manifest, const s
   return *unit;
 }
 
+// A whole checkpoint has every tensor's shards in their declared sizes, so that afterwards nothing
+// but these can be missing.
+absl::Status CheckHolds(const Checkpoint& checkpoint, const CheckpointTensors& tensors,
+                        const v1::CheckpointUnit& unit, const std::string& kind) {
+  for (const v1::CheckpointTensor& tensor : unit.tensors()) {
+    const CheckpointTensors::Place& place = tensors.PlaceOf(tensor.name());
+    const absl::Status status = checkpoint.Read(place.unit, kind, place.offset, {});
+    if (absl::IsNotFound(status)) return Refused(checkpoint, status.message());
+    RETURN_IF_ERROR(status);
+  }
+  return absl::OkStatus();
+}
+
 // Elements [begin, begin + values.size()) of the unit as this job lays it out; what lies between
-// tensors is zero.
+// tensors is zero. Piece by piece: no more of the file than that is in memory beside `values`.
 absl::Status ReadShard(const Checkpoint& checkpoint, const CheckpointTensors& tensors,
                        const v1::CheckpointUnit& unit, const std::string& kind, int64_t begin,
                        absl::Span<float> values) {
   const int64_t end = begin + static_cast<int64_t>(values.size());
+  std::fill(values.begin(), values.end(), 0.0f);
   for (const v1::CheckpointTensor& tensor : unit.tensors()) {
     const CheckpointTensors::Place& place = tensors.PlaceOf(tensor.name());
-    const int64_t from = std::max(begin, tensor.offset());
-    const int64_t to = std::min(end, tensor.offset() + place.elements);
-    if (from >= to) continue;
-    const absl::Status status =
-        checkpoint.Read(place.unit, kind, place.offset + from - tensor.offset(),
-                        values.subspan(from - begin, to - from));
-    if (absl::IsNotFound(status)) return Refused(checkpoint, status.message());
-    RETURN_IF_ERROR(status);
+    const int64_t last = std::min(end, tensor.offset() + place.elements);
+    for (int64_t from = std::max(begin, tensor.offset()); from < last; from += kPieceElements) {
+      RETURN_IF_ERROR(
+          checkpoint.Read(place.unit, kind, place.offset + from - tensor.offset(),
+                          values.subspan(from - begin, std::min(kPieceElements, last - from))));
+    }
   }
   return absl::OkStatus();
 }
@@ -173,16 +187,15 @@ absl::StatusOr<Checkpointer::Restored> Checkpointer::Restore(
   RETURN_IF_ERROR(CheckSameJob(checkpoint, options_.manifest));
   RETURN_IF_ERROR(CheckSameNumbers(checkpoint, numbers));
   const CheckpointTensors tensors(checkpoint.manifest());
-  std::vector<std::vector<float>> read;
+  // Before the first value changes: the shards are read in place, since a second copy of them would
+  // be more than the plan has room for.
   for (const ShardState& shard : shards) {
-    std::vector<float>& values = read.emplace_back(shard.values.numel());
-    RETURN_IF_ERROR(ReadShard(checkpoint, tensors, UnitOf(options_.manifest, shard.unit),
-                              shard.kind, options_.rank * shard.values.numel(),
-                              absl::MakeSpan(values)));
+    RETURN_IF_ERROR(
+        CheckHolds(checkpoint, tensors, UnitOf(options_.manifest, shard.unit), shard.kind));
   }
-  // Only when everything was read.
-  for (size_t i = 0; i < shards.size(); ++i) {
-    std::copy(read[i].begin(), read[i].end(), ValuesOf(shards[i]).begin());
+  for (const ShardState& shard : shards) {
+    RETURN_IF_ERROR(ReadShard(checkpoint, tensors, UnitOf(options_.manifest, shard.unit),
+                              shard.kind, options_.rank * shard.values.numel(), ValuesOf(shard)));
   }
   for (const NumberState& number : numbers) {
     *number.value = checkpoint.manifest().numbers().at(number.name);
