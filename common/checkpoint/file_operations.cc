@@ -28,6 +28,12 @@ absl::Status Errno(absl::string_view what, const std::string& path) {
   return DiskError(absl::ErrnoToStatus(errno, absl::StrCat(what, " ", path)));
 }
 
+absl::StatusOr<UniqueFd> OpenOnDisk(const std::string& path, int flags) {
+  absl::StatusOr<UniqueFd> file = OpenFile(path, flags, 0644);
+  if (!file.ok()) return DiskError(file.status());
+  return file;
+}
+
 }  // namespace
 
 DiskOperations& DiskOperations::Get() {
@@ -45,13 +51,35 @@ absl::Status DiskOperations::MakeFolder(const std::string& path) {
 }
 
 absl::StatusOr<UniqueFd> DiskOperations::Create(const std::string& path) {
-  absl::StatusOr<UniqueFd> file = OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  if (!file.ok()) return DiskError(file.status());
-  return file;
+  return OpenOnDisk(path, O_WRONLY | O_CREAT | O_TRUNC);
+}
+
+absl::StatusOr<UniqueFd> DiskOperations::Open(const std::string& path) {
+  return OpenOnDisk(path, O_WRONLY);
+}
+
+absl::Status DiskOperations::Reserve(int file, int64_t bytes) {
+  int error = 0;
+  do {
+    error = posix_fallocate(file, 0, bytes);
+  } while (error == EINTR);
+  if (error == 0) return absl::OkStatus();
+  return DiskError(absl::ErrnoToStatus(error, absl::StrCat("cannot reserve ", bytes, " bytes")));
 }
 
 absl::Status DiskOperations::Write(int file, absl::string_view bytes) {
   return DiskError(WriteAll(file, bytes));
+}
+
+absl::Status DiskOperations::WriteAt(int file, int64_t begin, absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(file, bytes.data(), bytes.size(), begin);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return DiskError(absl::ErrnoToStatus(errno, "cannot write"));
+    bytes.remove_prefix(written);
+    begin += written;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status DiskOperations::Sync(int file) {

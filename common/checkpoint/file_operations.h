@@ -2,6 +2,7 @@
 #ifndef SOTTO_COMMON_CHECKPOINT_FILE_OPERATIONS_H_
 #define SOTTO_COMMON_CHECKPOINT_FILE_OPERATIONS_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -22,8 +23,16 @@ class FileOperations {
   virtual absl::Status MakeFolder(const std::string& path) = 0;
   // An empty file to write to.
   virtual absl::StatusOr<UniqueFd> Create(const std::string& path) = 0;
+  // A file that is there, to write to; its bytes stay.
+  virtual absl::StatusOr<UniqueFd> Open(const std::string& path) = 0;
+  // Makes an empty file this long, of zeros, and takes the space: no later WriteAt inside finds the
+  // disk full. bytes > 0.
+  virtual absl::Status Reserve(int file, int64_t bytes) = 0;
   // Appends.
   virtual absl::Status Write(int file, absl::string_view bytes) = 0;
+  // Replaces what lies from byte `begin` on; for files that nothing is appended to.
+  virtual absl::Status WriteAt(int file, int64_t begin, absl::string_view bytes) = 0;
+  // What this descriptor wrote; what others wrote to the file may stay out of it.
   virtual absl::Status Sync(int file) = 0;
   // Replaces a file, or an empty folder, of the new name.
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
@@ -40,7 +49,10 @@ class DiskOperations final : public FileOperations {
 
   absl::Status MakeFolder(const std::string& path) override;
   absl::StatusOr<UniqueFd> Create(const std::string& path) override;
+  absl::StatusOr<UniqueFd> Open(const std::string& path) override;
+  absl::Status Reserve(int file, int64_t bytes) override;
   absl::Status Write(int file, absl::string_view bytes) override;
+  absl::Status WriteAt(int file, int64_t begin, absl::string_view bytes) override;
   absl::Status Sync(int file) override;
   absl::Status Rename(const std::string& from, const std::string& to) override;
   absl::Status Remove(const std::string& path) override;

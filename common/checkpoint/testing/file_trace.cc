@@ -18,13 +18,54 @@ namespace {
 
 using Kind = FileOperation::Kind;
 
+// What an opening of a file wrote; without bytes: zeros up to `begin`.
+struct Written {
+  int opened = 0;
+  int64_t begin = 0;
+  std::string bytes;
+
+  // The first `most` bytes.
+  void ApplyTo(std::string& contents, size_t most) const {
+    const size_t count = std::min(bytes.size(), most);
+    if (count == 0 && !bytes.empty()) return;
+    contents.resize(std::max<size_t>(contents.size(), begin + count));
+    contents.replace(begin, count, bytes, 0, count);
+  }
+};
+
 // A file or a folder. Names point at nodes, so that a rename moves a folder with what is in it.
 struct Node {
   bool is_folder = false;
-  std::string bytes;                                   // of a file, as a running system sees them
-  std::string synced;                                  // as the platters do
+  std::string synced;                                  // of a file, as the platters see it
+  std::vector<Written> unsynced;                       // in order
   std::map<std::string, std::shared_ptr<Node>> names;  // of a folder
   std::map<std::string, std::shared_ptr<Node>> durable;
+
+  // What one opening of the file wrote.
+  void Sync(int opened) {
+    std::vector<Written> left;
+    for (Written& written : unsynced) {
+      if (written.opened == opened) {
+        written.ApplyTo(synced, written.bytes.size());
+      } else {
+        left.push_back(std::move(written));
+      }
+    }
+    unsynced = std::move(left);
+  }
+
+  // With the first half of the bytes that were not synced.
+  std::string Torn() const {
+    size_t spared = 0;
+    for (const Written& written : unsynced) spared += written.bytes.size();
+    spared /= 2;
+    std::string contents = synced;
+    for (const Written& written : unsynced) {
+      written.ApplyTo(contents, spared);
+      spared -= std::min(spared, written.bytes.size());
+    }
+    return contents;
+  }
 };
 using NodePtr = std::shared_ptr<Node>;
 
@@ -103,11 +144,13 @@ class Disk {
         node->is_folder = operation.kind == Kind::kMakeFolder;
         return Change({{folder, name, node}});
       }
+      case Kind::kReserve:
       case Kind::kWrite:
-        folder->names.at(name)->bytes += operation.bytes;
+        folder->names.at(name)->unsynced.push_back(
+            {operation.opened, operation.begin, operation.bytes});
         return;
       case Kind::kSync:
-        folder->names.at(name)->synced = folder->names.at(name)->bytes;
+        folder->names.at(name)->Sync(operation.opened);
         return;
       case Kind::kRename: {
         const auto [new_folder, new_name] = Split(operation.bytes);
@@ -145,8 +188,7 @@ class Disk {
         List(*node, full, torn, files);
         continue;
       }
-      const size_t unsynced = node->bytes.size() - node->synced.size();
-      files[full] = torn ? node->bytes.substr(0, node->synced.size() + unsynced / 2) : node->synced;
+      files[full] = torn ? node->Torn() : node->synced;
     }
   }
 
@@ -162,10 +204,13 @@ std::string ToString(const FileOperation& operation) {
       return absl::StrCat("make folder ", operation.path);
     case Kind::kCreate:
       return absl::StrCat("create ", operation.path);
+    case Kind::kReserve:
+      return absl::StrCat("reserve ", operation.begin, " bytes for ", operation.path);
     case Kind::kWrite:
-      return absl::StrCat("write ", operation.bytes.size(), " bytes to ", operation.path);
+      return absl::StrCat("write ", operation.bytes.size(), " bytes to ", operation.path, " from ",
+                          operation.begin, " on, opening ", operation.opened);
     case Kind::kSync:
-      return absl::StrCat("sync ", operation.path);
+      return absl::StrCat("sync ", operation.path, ", opening ", operation.opened);
     case Kind::kRename:
       return absl::StrCat("rename ", operation.path, " to ", operation.bytes);
     case Kind::kRemove:
@@ -184,19 +229,33 @@ absl::Status RecordingFiles::MakeFolder(const std::string& path) {
 absl::StatusOr<UniqueFd> RecordingFiles::Create(const std::string& path) {
   Add(Kind::kCreate, path);
   absl::StatusOr<UniqueFd> file = ForwardingFiles::Create(path);
-  if (!file.ok()) return file;
-  MutexLock lock(&mutex_);
-  open_[file->get()] = path;
+  if (file.ok()) Remember(file->get(), path);
   return file;
 }
 
+absl::StatusOr<UniqueFd> RecordingFiles::Open(const std::string& path) {
+  absl::StatusOr<UniqueFd> file = ForwardingFiles::Open(path);
+  if (file.ok()) Remember(file->get(), path);
+  return file;
+}
+
+absl::Status RecordingFiles::Reserve(int file, int64_t bytes) {
+  AddTo(file, Kind::kReserve, "", bytes);
+  return ForwardingFiles::Reserve(file, bytes);
+}
+
 absl::Status RecordingFiles::Write(int file, absl::string_view bytes) {
-  Add(Kind::kWrite, PathOf(file), bytes);
+  AddTo(file, Kind::kWrite, bytes);
   return ForwardingFiles::Write(file, bytes);
 }
 
+absl::Status RecordingFiles::WriteAt(int file, int64_t begin, absl::string_view bytes) {
+  AddTo(file, Kind::kWrite, bytes, begin);
+  return ForwardingFiles::WriteAt(file, begin, bytes);
+}
+
 absl::Status RecordingFiles::Sync(int file) {
-  Add(Kind::kSync, PathOf(file));
+  AddTo(file, Kind::kSync);
   return ForwardingFiles::Sync(file);
 }
 
@@ -225,9 +284,18 @@ void RecordingFiles::Add(Kind kind, const std::string& path, absl::string_view b
   trace_.push_back({kind, path, std::string(bytes)});
 }
 
-std::string RecordingFiles::PathOf(int file) {
+void RecordingFiles::AddTo(int file, Kind kind, absl::string_view bytes,
+                           std::optional<int64_t> begin) {
   MutexLock lock(&mutex_);
-  return open_.at(file);
+  Opening& open = open_.at(file);
+  const int64_t from = begin.value_or(kind == Kind::kWrite ? open.end : 0);
+  if (kind == Kind::kWrite && !begin.has_value()) open.end += static_cast<int64_t>(bytes.size());
+  trace_.push_back({kind, open.path, std::string(bytes), from, open.number});
+}
+
+void RecordingFiles::Remember(int file, const std::string& path) {
+  MutexLock lock(&mutex_);
+  open_[file] = {.path = path, .number = ++openings_};
 }
 
 std::map<std::string, std::string> AfterPowerCut(absl::Span<const FileOperation> done,
