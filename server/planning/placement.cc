@@ -150,6 +150,18 @@ absl::StatusOr<layout::ModeChoice> Placement::AutomaticChoice(int32_t wanted, bo
   return choice;
 }
 
+absl::StatusOr<layout::ModeChoice> Placement::KeptChoice(const v1::JobPlan& plan) const {
+  ASSIGN_OR_RETURN(const layout::WrappedModel wrapped,
+                   spec::WrapModel(model_, plan.spec().workers().wrapping()));
+  ASSIGN_OR_RETURN(const layout::ScheduleChoice kept,
+                   spec::ScheduleChoiceOf(plan, model_, wrapped));
+  layout::ModeChoice choice;
+  choice.mode = kept.mode;
+  choice.layer_modes = kept.layer_modes;
+  choice.micro_batch_size = plan.train().micro_batch_size();
+  return WithTimes(std::move(choice));
+}
+
 // Book-keeping in a block that keeps its input alone.
 bool Placement::HoldsWhatIsDropped(const layout::ModeChoice& choice) const {
   const auto keeps_books = [](const layout::UnitMode& mode) {

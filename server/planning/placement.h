@@ -41,6 +41,10 @@ class Placement {
   absl::StatusOr<layout::ModeChoice> AutomaticChoice(int32_t wanted, bool fixed,
                                                      int64_t limit) const;
 
+  // Modes and micro-batches of a plan of the same model, with the times that they take here.
+  // FAILED_PRECONDITION: the plan's layers are not those of the model.
+  absl::StatusOr<layout::ModeChoice> KeptChoice(const v1::JobPlan& plan) const;
+
   absl::StatusOr<v1::ShardingPlan> Sharding(const layout::ModeChoice& choice) const;
 
   // A rank's matrix products and what clipping adds, its share of the noise and of the optimizer.

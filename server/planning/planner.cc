@@ -19,6 +19,7 @@
 #include "server/planning/model_facts.h"
 #include "server/planning/privacy_planner.h"
 #include "server/planning/rules.h"
+#include "server/planning/same_result.h"
 #include "server/planning/sharding_planner.h"
 #include "server/planning/spec_rules.h"
 
@@ -238,6 +239,37 @@ absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts
   *plan.mutable_device_profile() = spec::ProfileMessage(placed->profile);
   AddNotes(host, placed->memory_decided, plan);
   return plan;
+}
+
+absl::StatusOr<v1::JobPlan> Replan(const v1::JobPlan& plan, const v1::WorkersSpec& changes,
+                                   const HostFacts& host) {
+  v1::JobSpec spec = plan.spec();
+  *spec.mutable_workers() = ChangedWorkers(plan.spec().workers(), changes);
+  spec.mutable_train()->set_micro_batch_size(plan.train().micro_batch_size());
+  Rules rules;
+  // Whoever submitted a not-private job on data with a budget was a steward.
+  CheckSpec(spec, plan.dataset(), host, {.data_steward = true}, rules);
+  RETURN_IF_ERROR(rules.Check());
+  spec = WithDefaults(spec, plan.dataset());
+  const std::optional<PlacedJob> placed = PlaceJob(spec, host, rules, &plan);
+  RETURN_IF_ERROR(rules.Check());
+
+  v1::JobPlan changed = plan;
+  *changed.mutable_spec()->mutable_workers() = spec.workers();
+  *changed.mutable_train() = TrainPlanOf(plan.spec(), *placed, plan.train().steps());
+  changed.mutable_train()->set_optimizer_floor(OptimizerFloor(plan.spec(), plan.privacy()));
+  *changed.mutable_sharding() = placed->sharding;
+  *changed.mutable_memory() = placed->memory;
+  *changed.mutable_device_profile() = spec::ProfileMessage(placed->profile);
+  RETURN_IF_ERROR(CheckSameResult(plan, changed));
+  changed.clear_notes();
+  AddNotes(host, placed->memory_decided, changed);
+  if (HasOtherModes(plan, changed)) {
+    changed.add_notes(
+        "The modes that auto picked before did not fit these workers: layers have others now, "
+        "whose results agree to rounding.");
+  }
+  return changed;
 }
 
 absl::StatusOr<std::string> ScheduleText(const v1::JobPlan& plan) {

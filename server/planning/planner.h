@@ -50,6 +50,15 @@ struct PlanOptions {
 absl::StatusOr<v1::JobPlan> Plan(const v1::JobSpec& spec, const v1::DatasetFacts& dataset,
                                  const HostFacts& host, const PlanOptions& options = {});
 
+// The plan of a job that goes on, from a checkpoint, on other workers: what `changes` sets replaces
+// the job's workers; fields that have no use under a new strategy, and are not set, get its
+// defaults. Privacy, data, steps, micro-batches, seeds and named modes stay; `auto` keeps the modes
+// that it picked unless they no longer fit the memory, which a note then says. Pure, like Plan.
+// INVALID_ARGUMENT: as Plan, for workers that the host does not have or the job does not fit.
+// FAILED_PRECONDITION: something that the result depends on would change; the message names it.
+absl::StatusOr<v1::JobPlan> Replan(const v1::JobPlan& plan, const v1::WorkersSpec& changes,
+                                   const HostFacts& host);
+
 // The schedule that a plan's workers run, for readers: a step of two micro-batches per rank. Its
 // SHA-256 is the plan's sharding.schedule_hash. INVALID_ARGUMENT: not a plan of Plan().
 absl::StatusOr<std::string> ScheduleText(const v1::JobPlan& plan);

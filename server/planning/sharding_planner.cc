@@ -81,9 +81,35 @@ std::optional<layout::ModeChoice> Choose(const v1::JobSpec& spec, const HostFact
   return *std::move(choice);
 }
 
+// The same for a job that goes on from the plan `replaced`.
+std::optional<layout::ModeChoice> ChooseAgain(const v1::JobSpec& spec, const HostFacts& host,
+                                              const Placement& placement,
+                                              const v1::JobPlan& replaced, Rules& rules) {
+  const int64_t limit = MemoryLimit(spec, host);
+  absl::StatusOr<layout::ModeChoice> choice = placement.KeptChoice(replaced);
+  if (!choice.ok()) {
+    rules.Break("gradient.mode", absl::StrCat("cannot be kept: ", choice.status().message()),
+                spec.gradient().mode());
+    return std::nullopt;
+  }
+  const int64_t needed = placement.Memory(*choice).total_bytes();
+  if (needed <= limit) return *std::move(choice);
+  if (layout::IsAutomatic(spec.gradient().mode())) {
+    choice = placement.AutomaticChoice(replaced.train().micro_batch_size(), /*fixed=*/true, limit);
+    if (choice.ok() && placement.Memory(*choice).total_bytes() <= limit) return *std::move(choice);
+  }
+  rules.Break("workers",
+              absl::StrCat("leave a rank too little memory: the job's micro-batches of ",
+                           replaced.train().micro_batch_size(), " examples need ", needed,
+                           " bytes, and the limit is ", limit),
+              "");
+  return std::nullopt;
+}
+
 }  // namespace
 
-std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host, Rules& rules) {
+std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host, Rules& rules,
+                                  const v1::JobPlan* replaced) {
   const absl::StatusOr<Placement> placement = Placement::Create(spec, host);
   if (!placement.ok()) {
     rules.BreakModel(placement.status().message());
@@ -98,7 +124,8 @@ std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host
   job.parameters = placement->layout().total_elements();
   job.trained_parameters = placement->layout().trainable_elements();
   const std::optional<layout::ModeChoice> choice =
-      Choose(spec, host, *placement, rules, job.memory_decided);
+      replaced != nullptr ? ChooseAgain(spec, host, *placement, *replaced, rules)
+                          : Choose(spec, host, *placement, rules, job.memory_decided);
   if (!choice.has_value()) return std::nullopt;
   job.micro_batch_size = static_cast<int32_t>(choice->micro_batch_size);
   job.memory = MemoryMessage(placement->Memory(*choice));

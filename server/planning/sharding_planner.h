@@ -32,7 +32,11 @@ struct PlacedJob {
 // memory limit, at most what about 2048 tokens hold; the mode `auto` is resolved for every layer.
 // Nothing, with the reason in `rules`, when the job fits no memory, a layer mixes examples, or
 // nothing is left to train.
-std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host, Rules& rules);
+//
+// With `replaced`, a plan of the same job on other workers, its micro-batches stay, and so do its
+// modes: those that `auto` picked are picked anew where they do not fit.
+std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host, Rules& rules,
+                                  const v1::JobPlan* replaced = nullptr);
 
 // The schedule's options of a plan, as its workers build them.
 absl::StatusOr<layout::ScheduleOptions> ScheduleOptionsOf(const v1::JobPlan& plan);
