@@ -3,6 +3,7 @@
 #include <cmath>
 #include <iostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ATen/Parallel.h"
@@ -50,47 +51,56 @@ double Seconds(absl::FunctionRef<void()> run) {
   return absl::ToDoubleSeconds(RealClock::Get().Now() - begin);
 }
 
-// Which comparisons run: those whose names contain it.
-std::string only;
+// Runs both sides of a comparison and prints what comes out.
+class Comparer {
+ public:
+  // Of the comparisons whose names contain `only`.
+  Comparer(std::string only, int rounds) : only_(std::move(only)), rounds_(rounds) {}
 
-// Medians over the rounds, after one that is not counted.
-void Compare(const std::string& what, int rounds, absl::FunctionRef<void()> own,
-             absl::FunctionRef<void()> library) {
-  if (!absl::StrContains(what, only)) return;
-  own();
-  library();
-  std::vector<double> own_seconds, library_seconds, ratios;
-  for (int i = 0; i < rounds; ++i) {
-    own_seconds.push_back(Seconds(own));
-    library_seconds.push_back(Seconds(library));
-    ratios.push_back(library_seconds.back() / own_seconds.back());
+  // Medians over the rounds, after one that is not counted.
+  void operator()(const std::string& what, absl::FunctionRef<void()> own,
+                  absl::FunctionRef<void()> library) const {
+    if (!absl::StrContains(what, only_)) return;
+    own();
+    library();
+    std::vector<double> own_seconds, library_seconds, ratios;
+    for (int i = 0; i < rounds_; ++i) {
+      own_seconds.push_back(Seconds(own));
+      library_seconds.push_back(Seconds(library));
+      ratios.push_back(library_seconds.back() / own_seconds.back());
+    }
+    std::sort(own_seconds.begin(), own_seconds.end());
+    std::sort(library_seconds.begin(), library_seconds.end());
+    std::sort(ratios.begin(), ratios.end());
+    std::cout
+        << absl::StreamFormat(
+               "%-46s %9.3f ms  library/own %.2f (quartiles %.2f to %.2f), of the fastest %.2f",
+               what, 1e3 * own_seconds[rounds_ / 2], ratios[rounds_ / 2], ratios[rounds_ / 4],
+               ratios[3 * rounds_ / 4], library_seconds.front() / own_seconds.front())
+        << std::endl;
   }
-  std::sort(own_seconds.begin(), own_seconds.end());
-  std::sort(library_seconds.begin(), library_seconds.end());
-  std::sort(ratios.begin(), ratios.end());
-  std::cout << absl::StreamFormat(
-                   "%-46s %9.3f ms  library/own %.2f (quartiles %.2f to %.2f), of the fastest %.2f",
-                   what, 1e3 * own_seconds[rounds / 2], ratios[rounds / 2], ratios[rounds / 4],
-                   ratios[3 * rounds / 4], library_seconds.front() / own_seconds.front())
-            << std::endl;
-}
 
-void CompareHolding(const Shape& s, int rounds) {
+ private:
+  const std::string only_;
+  const int rounds_;
+};
+
+void CompareHolding(const Shape& s, const Comparer& compare) {
   const at::Tensor left = at::rand({kExamples, s.tokens, s.inputs});
   const at::Tensor right = at::rand({kExamples, s.tokens, s.outputs});
   at::Tensor slab = at::zeros({kExamples, s.inputs * s.outputs});
   at::Tensor products = slab.view({kExamples, s.inputs, s.outputs});
   const at::Tensor norm_sq = at::zeros({kExamples}, at::kDouble);
   const std::string shape = absl::StrFormat("T=%d, %dx%d", s.tokens, s.inputs, s.outputs);
-  Compare(
-      "hold gradients and norms, " + shape, rounds,
+  compare(
+      "hold gradients and norms, " + shape,
       [&] { nn::OuterProductsWithNormSq(left, right, slab, norm_sq); },
       [&] {
         at::bmm_out(products, left.transpose(1, 2), right);
         at::linalg_vector_norm(slab, 2, at::IntArrayRef{1});
       });
-  Compare(
-      "norms without gradients, " + shape, rounds,
+  compare(
+      "norms without gradients, " + shape,
       [&] { nn::AddOuterProductNormSq(left, right, nn::NormForm::kTiled, norm_sq); },
       [&] {
         at::bmm(left, left.transpose(1, 2)).mul_(at::bmm(right, right.transpose(1, 2))).sum({1, 2});
@@ -98,8 +108,8 @@ void CompareHolding(const Shape& s, int rounds) {
   at::Tensor sum = at::zeros({slab.size(1)});
   const at::Tensor factors = at::rand({kExamples});
   const absl::Span<const float> coefficients(factors.const_data_ptr<float>(), kExamples);
-  Compare(
-      "fold held gradients, " + shape, rounds,
+  compare(
+      "fold held gradients, " + shape,
       [&] {
         at::parallel_for(0, sum.numel(), kGrain, [&](int64_t begin, int64_t end) {
           kernels::Fold(slab.const_data_ptr<float>() + begin, slab.stride(0), coefficients,
@@ -111,7 +121,7 @@ void CompareHolding(const Shape& s, int rounds) {
 
 // Both in place of logits, which are as many as a micro-batch of 2048 tokens has; the first writes
 // over its own result, which costs it as much as logits do.
-void CompareCrossEntropy(int rounds) {
+void CompareCrossEntropy(const Comparer& compare) {
   constexpr int64_t kTokens = 128;
   constexpr int64_t kVocabulary = 8192;
   const at::Tensor logits = at::rand({kExamples, kTokens, kVocabulary});
@@ -120,8 +130,8 @@ void CompareCrossEntropy(int rounds) {
   const at::Tensor losses = at::zeros({kExamples});
   const at::Tensor targets = tokens.narrow(1, 1, kTokens - 1).unsqueeze(2);
   const at::Tensor ones = at::ones({kExamples, kTokens - 1, 1}).neg_();
-  Compare(
-      "cross-entropy with gradient, 2048 x 8192", rounds,
+  compare(
+      "cross-entropy with gradient, 2048 x 8192",
       [&] { nn::CrossEntropyWithGradient(logits, tokens, weights, losses); },
       [&] {
         at::Tensor log_p = at::_log_softmax(logits, 2, /*half_to_float=*/false);
@@ -133,7 +143,7 @@ void CompareCrossEntropy(int rounds) {
 }
 
 // Gain and bias of each example.
-void CompareLayerNorm(int64_t tokens, int rounds) {
+void CompareLayerNorm(int64_t tokens, const Comparer& compare) {
   constexpr int64_t kWidth = 256;
   const at::Tensor input = at::rand({kExamples, tokens, kWidth});
   const at::Tensor grads = at::rand({kExamples, tokens, kWidth});
@@ -144,8 +154,8 @@ void CompareLayerNorm(int64_t tokens, int rounds) {
   const auto row = [](const at::Tensor& tensor, int64_t example, int64_t size) {
     return absl::MakeSpan(tensor.data_ptr<float>() + example * size, static_cast<size_t>(size));
   };
-  Compare(
-      absl::StrFormat("LayerNorm's gradients of examples, T=%d, 256", tokens), rounds,
+  compare(
+      absl::StrFormat("LayerNorm's gradients of examples, T=%d, 256", tokens),
       [&] {
         at::parallel_for(0, kExamples, 1, [&](int64_t begin, int64_t end) {
           for (int64_t b = begin; b < end; ++b) {
@@ -164,11 +174,11 @@ void CompareLayerNorm(int64_t tokens, int rounds) {
 
 // Of rows that are in cache, as after they were computed, and of a slab in memory. The library's
 // composition keeps the same rule: float32 within 4096 elements, float64 beyond.
-void CompareSquares(int64_t rows, int64_t width, int rounds) {
+void CompareSquares(int64_t rows, int64_t width, const Comparer& compare) {
   const at::Tensor values = at::rand({rows, width});
   std::vector<double> sums(static_cast<size_t>(rows));
-  Compare(
-      absl::StrFormat("squared norms of %d rows of %d", rows, width), rounds,
+  compare(
+      absl::StrFormat("squared norms of %d rows of %d", rows, width),
       [&] {
         at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i) {
@@ -187,12 +197,12 @@ void CompareSquares(int64_t rows, int64_t width, int rounds) {
 }
 
 // The library's normals are not keyed, and fp32.
-void CompareNoise(int rounds) {
+void CompareNoise(const Comparer& compare) {
   constexpr int64_t kElements = int64_t{1} << 22;
   at::Tensor values = at::zeros({kElements});
   const at::Tensor noise = at::zeros({kElements});
-  Compare(
-      "noise on 4M elements", rounds,
+  compare(
+      "noise on 4M elements",
       [&] {
         at::parallel_for(0, kElements, kGrain, [&](int64_t begin, int64_t end) {
           kernels::AddNoise(kernels::ChaChaKey(), begin, /*stddev=*/1,
@@ -234,14 +244,14 @@ struct Shard {
   at::Tensor gradient, weights, m, v;
 };
 
-void CompareAdamW(int rounds) {
+void CompareAdamW(const Comparer& compare) {
   const Shard shard(int64_t{1} << 22);
   at::Tensor weights = shard.weights.clone();
   at::Tensor m = at::zeros_like(weights);
   at::Tensor v = at::zeros_like(weights);
   const at::Tensor& gradient = shard.gradient;
-  Compare(
-      "AdamW on 4M elements", rounds,
+  compare(
+      "AdamW on 4M elements",
       [&] {
         at::parallel_for(0, weights.numel(), kGrain,
                          [&](int64_t begin, int64_t end) { shard.Update(begin, end); });
@@ -258,7 +268,7 @@ void CompareAdamW(int rounds) {
 // What a kernel that adds noise, sums squares and updates in one pass could win: the three in
 // pieces of 16 KiB, so that each finds the gradient in the first-level cache, against what a step
 // does, each over the whole shard. Above 1 the pieces are faster.
-void CompareFusion(int rounds) {
+void CompareFusion(const Comparer& compare) {
   constexpr int64_t kPiece = 1 << 12;
   const Shard own(int64_t{1} << 22);
   const Shard other(own.gradient.numel());
@@ -269,8 +279,8 @@ void CompareFusion(int rounds) {
       for (int64_t piece = first; piece < last; ++piece) body(piece, piece * kPiece);
     });
   };
-  Compare(
-      "noise, norm, AdamW on 4M in pieces (not built)", rounds,
+  compare(
+      "noise, norm, AdamW on 4M in pieces (not built)",
       [&] {
         for_each_piece([&](int64_t piece, int64_t begin) {
           own.AddNoise(begin, begin + kPiece);
@@ -293,26 +303,28 @@ void CompareFusion(int rounds) {
 int main(int argc, char** argv) {
   int threads = at::get_num_threads();
   int rounds = 9;
+  std::string only;
   CLI::App app(
       "Own kernels against LibTorch's composition for the same work; the ratio is above 1 where "
       "ours is faster.\nExample: ./dev bench kernels --threads 1");
   app.add_option("--threads", threads)->check(CLI::PositiveNumber);
   app.add_option("--rounds", rounds)->check(CLI::PositiveNumber);
-  app.add_option("--only", sotto::bench::only, "comparisons whose names contain this");
+  app.add_option("--only", only, "comparisons whose names contain this");
   CLI11_PARSE(app, argc, argv);
   at::set_num_threads(threads);
+  const sotto::bench::Comparer compare(only, rounds);
   for (int64_t tokens : {64, 128, 512}) {
     for (const sotto::bench::Shape& shape :
          {sotto::bench::Shape{tokens, 256, 768}, {tokens, 256, 1024}, {tokens, 8192, 256}}) {
-      sotto::bench::CompareHolding(shape, rounds);
+      sotto::bench::CompareHolding(shape, compare);
     }
   }
-  sotto::bench::CompareCrossEntropy(rounds);
-  for (int64_t tokens : {64, 512}) sotto::bench::CompareLayerNorm(tokens, rounds);
-  sotto::bench::CompareSquares(/*rows=*/1024, /*width=*/256, rounds);
-  sotto::bench::CompareSquares(/*rows=*/16, /*width=*/int64_t{1} << 18, rounds);
-  sotto::bench::CompareNoise(rounds);
-  sotto::bench::CompareAdamW(rounds);
-  sotto::bench::CompareFusion(rounds);
+  sotto::bench::CompareCrossEntropy(compare);
+  for (int64_t tokens : {64, 512}) sotto::bench::CompareLayerNorm(tokens, compare);
+  sotto::bench::CompareSquares(/*rows=*/1024, /*width=*/256, compare);
+  sotto::bench::CompareSquares(/*rows=*/16, /*width=*/int64_t{1} << 18, compare);
+  sotto::bench::CompareNoise(compare);
+  sotto::bench::CompareAdamW(compare);
+  sotto::bench::CompareFusion(compare);
   return 0;
 }
