@@ -133,6 +133,36 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* con
   return call.reactor();
 }
 
+grpc::ServerUnaryReactor* JobService::PauseJob(grpc::CallbackServerContext* context,
+                                               const v1::PauseJobRequest* request,
+                                               v1::Job* response) {
+  UnaryCall<v1::Job> call(context, response);
+  const absl::Status status = CheckMayChange(*context, "pause jobs");
+  if (!status.ok()) {
+    call.Fail(status);
+    return call.reactor();
+  }
+  options_.scheduler->Pause(request->id(),
+                            [call](absl::StatusOr<v1::Job> job) { call.End(std::move(job)); });
+  return call.reactor();
+}
+
+grpc::ServerUnaryReactor* JobService::ResumeJob(grpc::CallbackServerContext* context,
+                                                const v1::ResumeJobRequest* request,
+                                                v1::Job* response) {
+  UnaryCall<v1::Job> call(context, response);
+  const absl::Status status = CheckMayChange(*context, "resume jobs");
+  if (!status.ok()) {
+    call.Fail(status);
+    return call.reactor();
+  }
+  // `request` lives until the call ends.
+  const bool queued =
+      submit_thread_.TryRun([this, call, request] { call.End(submission_.Resume(*request)); });
+  if (!queued) call.Fail(absl::UnavailableError("too many submissions are waiting"));
+  return call.reactor();
+}
+
 void JobService::RecordStewardView(const std::string& job, const std::string& what,
                                    std::function<void(absl::Status)> done) {
   options_.scheduler->RecordStewardView(job, what, std::move(done));

@@ -99,6 +99,17 @@ absl::StatusOr<v1::JobPlan> Submission::MakePlan(v1::JobSpec spec, bool steward)
   if (spec.privacy().not_private() && facts.budgeted() && !steward) {
     return StewardRequiredError(facts);
   }
+  ASSIGN_OR_RETURN(const planning::HostFacts host, MeasuredHost());
+  absl::StatusOr<v1::JobPlan> plan = planning::Plan(spec, facts, host, {.data_steward = steward});
+  if (plan.ok()) return plan;
+  const std::vector<spec::Violation> violations = spec::ViolationsOf(plan.status());
+  if (violations.empty()) return plan.status();
+  // The whole list of broken rules, unless the dataset is all that is wrong.
+  if (!unknown.ok() && violations.size() == 1) return unknown;
+  return WithBadRequest(WithModelError(plan.status(), completed));
+}
+
+absl::StatusOr<planning::HostFacts> Submission::MeasuredHost() {
   planning::HostFacts host = options_.host;
   host.ranks_measure_device = true;
   ASSIGN_OR_RETURN(const std::vector<v1::DeviceProfile> profiles,
@@ -107,13 +118,31 @@ absl::StatusOr<v1::JobPlan> Submission::MakePlan(v1::JobSpec spec, bool steward)
   for (const v1::DeviceProfile& profile : profiles) {
     host.device_profiles.push_back(spec::ProfileOf(profile));
   }
-  absl::StatusOr<v1::JobPlan> plan = planning::Plan(spec, facts, host, {.data_steward = steward});
-  if (plan.ok()) return plan;
-  const std::vector<spec::Violation> violations = spec::ViolationsOf(plan.status());
-  if (violations.empty()) return plan.status();
-  // The whole list of broken rules, unless the dataset is all that is wrong.
-  if (!unknown.ok() && violations.size() == 1) return unknown;
-  return WithBadRequest(WithModelError(plan.status(), completed));
+  return host;
+}
+
+absl::StatusOr<v1::Job> Submission::Resume(const v1::ResumeJobRequest& request) {
+  ASSIGN_OR_RETURN(v1::Job job, WaitFor<absl::StatusOr<v1::Job>>([&](auto done) {
+                     options_.jobs->GetJob(request.id(), std::move(done));
+                   }));
+  if (job.state() != v1::PAUSED) {
+    const std::string& state = v1::JobState_Name(job.state());
+    return WithReason(
+        absl::FailedPreconditionError(absl::StrCat(job.id(), " is not paused: it is ", state)),
+        "NOT_PAUSED", {{"state", state}});
+  }
+  ASSIGN_OR_RETURN(const planning::HostFacts host, MeasuredHost());
+  absl::StatusOr<v1::JobPlan> plan = planning::Replan(job.plan(), request.workers(), host);
+  if (!plan.ok()) return WithBadRequest(plan.status());
+  if (request.validate_only()) {
+    *job.mutable_plan() = *std::move(plan);
+    return job;
+  }
+  return WaitFor<absl::StatusOr<v1::Job>>([&](auto done) {
+    options_.scheduler->Resume(
+        {.job = job.id(), .plan = *std::move(plan), .seen_states = job.history_size()},
+        std::move(done));
+  });
 }
 
 absl::StatusOr<v1::SubmitJobResponse> Submission::RunInference(

@@ -1,4 +1,4 @@
-// From a submitted spec to an admitted job.
+// From a submitted spec to an admitted job, and from a paused job to one on other workers.
 #ifndef SOTTO_SERVER_API_SUBMISSION_H_
 #define SOTTO_SERVER_API_SUBMISSION_H_
 
@@ -14,7 +14,7 @@
 
 namespace sotto::api {
 
-// Externally synchronised; its one method blocks.
+// Externally synchronised; its methods block.
 class Submission {
  public:
   struct Options {
@@ -31,7 +31,13 @@ class Submission {
   // are SubmitJob's.
   absl::StatusOr<v1::SubmitJobResponse> Run(const v1::SubmitJobRequest& request);
 
+  // Plans for the new workers and, unless validate_only, puts the job into the queue. The caller's
+  // role was checked. Errors are ResumeJob's.
+  absl::StatusOr<v1::Job> Resume(const v1::ResumeJobRequest& request);
+
  private:
+  // With what workers measured by now.
+  absl::StatusOr<planning::HostFacts> MeasuredHost();
   absl::StatusOr<v1::JobPlan> MakePlan(v1::JobSpec spec, bool steward);
   absl::StatusOr<v1::SubmitJobResponse> RunInference(const v1::SubmitJobRequest& request);
   // The public evaluation file must exist, be whole, and not hold a registered dataset's records.
