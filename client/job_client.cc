@@ -82,6 +82,16 @@ absl::StatusOr<v1::Job> JobClient::Cancel(const std::string& id) {
   return Call(*jobs_, &v1::JobService::Stub::CancelJob, request);
 }
 
+absl::StatusOr<v1::Job> JobClient::Pause(const std::string& id) {
+  v1::PauseJobRequest request;
+  request.set_id(id);
+  return Call(*jobs_, &v1::JobService::Stub::PauseJob, request);
+}
+
+absl::StatusOr<v1::Job> JobClient::Resume(const v1::ResumeJobRequest& request) {
+  return Call(*jobs_, &v1::JobService::Stub::ResumeJob, request);
+}
+
 absl::StatusOr<v1::GetServerInfoResponse> JobClient::ServerInfo() {
   return Call(*jobs_, &v1::JobService::Stub::GetServerInfo, v1::GetServerInfoRequest());
 }

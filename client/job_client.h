@@ -31,6 +31,8 @@ class JobClient {
   absl::StatusOr<v1::Job> Get(const std::string& id);
   absl::StatusOr<v1::ListJobsResponse> List(const v1::ListJobsRequest& request);
   absl::StatusOr<v1::Job> Cancel(const std::string& id);
+  absl::StatusOr<v1::Job> Pause(const std::string& id);
+  absl::StatusOr<v1::Job> Resume(const v1::ResumeJobRequest& request);
   absl::StatusOr<v1::GetServerInfoResponse> ServerInfo();
 
   absl::StatusOr<v1::Dataset> RegisterDataset(const v1::RegisterDatasetRequest& request);

@@ -97,17 +97,28 @@ std::string InferenceSummary(const v1::Job& job) {
 }  // namespace
 
 void LiveView::OnJob(const v1::Job& job) {
+  id_ = job.id();
+  if (!job.history().empty()) last_change_ = TimeOf(job.history().rbegin()->time());
   total_steps_ = job.plan().train().steps();
   is_budgeted_ = job.plan().dataset().budgeted() && !job.plan().privacy().not_private();
 }
 
+std::string LiveView::PauseHint(const v1::JobEvent& event) const {
+  const v1::StateChange& change = event.state();
+  if (change.state() != v1::PAUSED || TimeOf(change.time()) < last_change_) return "";
+  return absl::StrCat("paused; `sotto resume ", id_, "` goes on");
+}
+
 std::string LiveView::OnEvent(const v1::JobEvent& event) {
   switch (event.kind_case()) {
-    case v1::JobEvent::kState:
-      return Line(absl::StrCat(
+    case v1::JobEvent::kState: {
+      const std::string line = absl::StrCat(
           Words(v1::JobState_Name(event.state().state())), ": ",
           Words(v1::StateReason_Name(event.state().reason())),
-          event.state().message().empty() ? "" : absl::StrCat(": ", event.state().message())));
+          event.state().message().empty() ? "" : absl::StrCat(": ", event.state().message()));
+      const std::string hint = PauseHint(event);
+      return Line(hint.empty() ? line : absl::StrCat(line, "\n", hint));
+    }
     case v1::JobEvent::kStep:
       return OnStep(event.step(), TimeOf(event.time()));
     case v1::JobEvent::kEvaluation:

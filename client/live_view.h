@@ -31,6 +31,10 @@ class LiveView {
   // What to write now; may be empty.
   std::string OnEvent(const v1::JobEvent& event);
 
+  // "paused; `sotto resume job-1` goes on" of the event that pauses the job; empty for others, and
+  // for pauses that were over when OnJob was called.
+  std::string PauseHint(const v1::JobEvent& event) const;
+
   // Ends a line in place, so that other text can follow.
   std::string Leave();
 
@@ -50,6 +54,8 @@ class LiveView {
   std::string Line(const std::string& text);
 
   const Options options_;
+  std::string id_;
+  absl::Time last_change_ = absl::InfinitePast();  // of the job's state, when OnJob was called
   int64_t total_steps_ = 0;
   bool is_budgeted_ = false;
   std::deque<double> losses_;  // smoothed, newest last

@@ -160,6 +160,31 @@ TEST(LiveViewTest, StatesAreWords) {
   EXPECT_EQ(view.OnEvent(event), "recovering: worker lost: rank 1 was killed by signal 9\n");
 }
 
+v1::JobEvent MakePause(int64_t seconds) {
+  v1::JobEvent event;
+  event.mutable_state()->set_state(v1::PAUSED);
+  event.mutable_state()->set_reason(v1::USER_REQUEST);
+  event.mutable_state()->mutable_time()->set_seconds(seconds);
+  return event;
+}
+
+TEST(LiveViewTest, APausedJobSaysHowItGoesOn) {
+  LiveView view = MakeView(/*is_terminal=*/false);
+  EXPECT_EQ(view.OnEvent(MakePause(20)),
+            "paused: user request\npaused; `sotto resume job-7` goes on\n");
+  EXPECT_EQ(view.PauseHint(MakePause(20)), "paused; `sotto resume job-7` goes on");
+  EXPECT_EQ(view.PauseHint(MakeStep(1, 20000)), "");
+}
+
+TEST(LiveViewTest, APauseThatWasOverBeforeTheWatchBeganIsOnlyTold) {
+  v1::Job job = MakeJob();
+  job.add_history()->mutable_time()->set_seconds(30);
+  LiveView view(LiveView::Options{});
+  view.OnJob(job);
+  EXPECT_EQ(view.OnEvent(MakePause(20)), "paused: user request\n");
+  EXPECT_NE(view.PauseHint(MakePause(30)), "") << "the job's last change itself";
+}
+
 TEST(LiveViewTest, TheSummaryHasLossesEpsilonCheckpointPromiseAndNextStep) {
   LiveView view = MakeView(/*is_terminal=*/false);
   view.OnEvent(MakeEvaluation(0, 5.5));

@@ -13,7 +13,11 @@ namespace {
 
 void ShowEvent(const v1::JobEvent& event, const FollowOptions& options, client::LiveView& view,
                Context& context) {
-  if (options.is_quiet) return;
+  if (options.is_quiet) {
+    const std::string hint = view.PauseHint(event);
+    if (!hint.empty()) context.err << options.id << " is " << hint << std::endl;
+    return;
+  }
   if (context.IsMachineReadable()) {
     context.out << ToJson(event, /*is_indented=*/false) << std::endl;
     return;

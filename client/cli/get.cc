@@ -19,6 +19,13 @@ void Print(const v1::Job& job, Context& context) {
   context.out << absl::StrFormat("attempt %d, %d restarts, %d of %d steps, epsilon %.4f\n",
                                  job.attempt(), job.restarts(), job.completed_steps(),
                                  job.plan().train().steps(), job.epsilon());
+  const v1::ShardingPlan& sharding = job.plan().sharding();
+  context.out << absl::StrFormat("workers %d, %s\n", sharding.world_size(),
+                                 v1::Strategy_Name(sharding.strategy()));
+  if (job.state() == v1::PAUSED) {
+    context.out << absl::StrFormat("`sotto resume %s` goes on, on other workers if you say so\n",
+                                   job.id());
+  }
   if (!job.checkpoint_path().empty()) {
     context.out << absl::StrFormat("checkpoint %s (after %d steps)\n", job.checkpoint_path(),
                                    job.checkpoint_step());

@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "client/cli/follow.h"
+#include "client/cli/strategy_option.h"
 #include "client/cli/validators.h"
 #include "common/base/status_macros.h"
 
@@ -36,14 +37,7 @@ absl::StatusOr<v1::JobSpec> MakeSpec(const InferenceOptions& options, v1::Infere
   workers.set_count(options.workers);
   workers.set_shard_group_size(options.shard_group_size);
   workers.set_gathered_slots(options.gathered_slots);
-  if (options.strategy.empty()) return spec;
-  v1::Strategy strategy;
-  if (!v1::Strategy_Parse(options.strategy, &strategy)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--strategy must be FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD, "
-                     "but is ",
-                     options.strategy));
-  }
+  ASSIGN_OR_RETURN(const v1::Strategy strategy, ParseStrategy(options.strategy));
   workers.set_strategy(strategy);
   return spec;
 }
@@ -66,8 +60,7 @@ void AddInferenceOptions(CLI::App& verb, bool reads_prompts, const std::string& 
       ->capture_default_str()
       ->check(AtLeast(1));
   AddSlots(verb, options.slots);
-  verb.add_option("--strategy", options.strategy,
-                  "FULL_SHARD, SHARD_GRAD_OP, HYBRID_SHARD or NO_SHARD");
+  AddStrategy(verb, options.strategy);
   verb.add_option("--shard_group_size", options.shard_group_size,
                   "ranks of a shard group (HYBRID_SHARD)")
       ->check(AtLeast(1));

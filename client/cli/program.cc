@@ -18,6 +18,8 @@ void AddVerbs(CLI::App& app, Context& context) {
   AddListVerb(app, context);
   AddGetVerb(app, context);
   AddCancelVerb(app, context);
+  AddPauseVerb(app, context);
+  AddResumeVerb(app, context);
   AddLogsVerb(app, context);
   AddExportVerb(app, context);
   AddGenerateVerb(app, context);

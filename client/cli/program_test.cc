@@ -79,8 +79,8 @@ TEST_F(ProgramTest, WrongNumbersNameTheValueAndExitWithUsage) {
 }
 
 TEST_F(ProgramTest, WithoutACoordinatorTheErrorSaysWhatToDo) {
-  for (const char* verb :
-       {"list", "get job-1", "watch job-1", "wait job-1", "cancel job-1", "logs job-1"}) {
+  for (const char* verb : {"list", "get job-1", "watch job-1", "wait job-1", "cancel job-1",
+                           "logs job-1", "pause job-1", "resume job-1"}) {
     const Outcome outcome = Run(absl::StrSplit(verb, ' '));
     EXPECT_EQ(outcome.code, 4) << verb;
     EXPECT_THAT(outcome.err, HasSubstr("sotto run")) << verb;
@@ -99,7 +99,7 @@ TEST_F(ProgramTest, EveryVerbHasHelpWithAnExample) {
         "list",          "get",         "cancel",       "logs",         "export",
         "data prepare",  "dataset add", "dataset list", "dataset show", "ledger show",
         "ledger verify", "epsilon",     "sigma",        "version",      "generate",
-        "score",         "capture",     "edit"}) {
+        "score",         "capture",     "edit",         "pause",        "resume"}) {
     std::vector<std::string> arguments = absl::StrSplit(verb, ' ');
     arguments.push_back("--help");
     const Outcome outcome = Run(arguments);
@@ -149,6 +149,18 @@ TEST_F(ProgramTest, InferenceVerbsRefuseWhatTheyCannotAskFor) {
     const Outcome outcome = Run(absl::StrSplit(c.arguments, ' '));
     EXPECT_EQ(outcome.code, 2) << c.arguments;
     EXPECT_THAT(outcome.err, HasSubstr(c.said)) << c.arguments;
+  }
+}
+
+TEST_F(ProgramTest, ResumeRefusesWorkersThatNobodyCanHave) {
+  for (const auto& [arguments, said] : std::vector<std::pair<std::string, std::string>>{
+           {"resume", "job is required"},
+           {"resume job-1 --workers 0", "--workers: must be at least 1, but is 0"},
+           {"resume job-1 --strategy ZERO", "or NO_SHARD, but is ZERO"},
+           {"resume job-1 --shard_group_size -1", "--shard_group_size: must be at least 1"}}) {
+    const Outcome outcome = Run(absl::StrSplit(arguments, ' '));
+    EXPECT_EQ(outcome.code, 2) << arguments;
+    EXPECT_THAT(outcome.err, HasSubstr(said)) << arguments;
   }
 }
 
@@ -266,6 +278,13 @@ TEST(PlanTextTest, SaysWhatTheClipNormIsForWhereNothingIsClipped) {
   EXPECT_THAT(PlanText(plan), AllOf(HasSubstr(" none\n"), Not(HasSubstr("clip norm"))));
   privacy.set_gradient_noise_multiplier(2);
   EXPECT_THAT(PlanText(plan), AllOf(HasSubstr(" none\n"), HasSubstr("0.75, for the noise alone")));
+}
+
+TEST(PlanTextTest, SaysWhenCachesAreCleared) {
+  v1::JobPlan plan;
+  EXPECT_THAT(PlanText(plan), Not(HasSubstr("caches")));
+  plan.mutable_spec()->mutable_workers()->set_clear_caches_every_steps(50);
+  EXPECT_THAT(PlanText(plan), HasSubstr("every 50 steps, after loading and after evaluations"));
 }
 
 TEST(PlanTextTest, SaysWhatIsChargedAndPromised) {

@@ -19,6 +19,8 @@ void AddWaitVerb(CLI::App& app, Context& context);
 void AddListVerb(CLI::App& app, Context& context);
 void AddGetVerb(CLI::App& app, Context& context);
 void AddCancelVerb(CLI::App& app, Context& context);
+void AddPauseVerb(CLI::App& app, Context& context);
+void AddResumeVerb(CLI::App& app, Context& context);
 void AddLogsVerb(CLI::App& app, Context& context);
 void AddExportVerb(CLI::App& app, Context& context);
 void AddGenerateVerb(CLI::App& app, Context& context);
