@@ -15,10 +15,15 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/fd.h"
 #include "common/base/log.h"
+#include "common/base/number_range.h"
 #include "server/coordinator.h"
 
 namespace sotto {
 namespace {
+
+// Slips of the keyboard are beyond them.
+constexpr int kMostSlots = 1 << 16;
+constexpr double kLongestGrace = 1e6;  // seconds
 
 // Before any thread exists, so that all of them inherit the mask and only this one takes the
 // signals.
@@ -77,7 +82,7 @@ int Main(int argc, char** argv) {
                  "Unix socket under /tmp, "
                  "whose address is written to STATE_DIR/address");
   app.add_option("--slots", options.slots, "workers at a time; unset: one per core")
-      ->check(CLI::PositiveNumber);
+      ->check(NumberRange{1, kMostSlots});
   app.add_option("--worker_binary", options.worker_binary,
                  "unset: sotto-worker beside this program");
   app.add_option("--address_fd", address_fd,
@@ -90,7 +95,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"drain", "stop"}));
   app.add_option("--reattach_seconds", reattach_seconds,
                  "how long a live worker may be without a connection")
-      ->check(CLI::NonNegativeNumber);
+      ->check(NumberRange{0, kLongestGrace});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -49,6 +49,9 @@ TEST(CommandsTest, NumbersOutOfRangeAreRefusedByOptionRuleAndValue) {
       {"modes", "--batch", "1e9", "[0.01, 524288]"},
       {"profile", "--clip_norm", "-2", "[1e-12, 1e+12]"},
       {"world", "--noise_multiplier", "nan", "[0, 1e+06]"},
+      {"equality", "--learning_rate", "nan", "[1e-12, 1e+06]"},
+      {"equality", "--same_learning_rate", "0", "[1e-12, 1e+06]"},
+      {"equality", "--clip_norm", "nan", "[1e-12, 1e+12]"},
   };
   for (const Case& c : cases) {
     const Said said = RunCommand({c.command, c.option, c.value});

@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "tools/check/arguments.h"
 #include "tools/check/equality_report.h"
+#include "tools/check/number_range.h"
 #include "tools/check/preset.h"
 
 namespace sotto::check {
@@ -40,7 +41,6 @@ RunSettings Seed001() {
 
 absl::Status Complete(Arguments& arguments) {
   ASSIGN_OR_RETURN(arguments.options.mode, ParseMode(arguments.mode));
-  RETURN_IF_ERROR(CheckClipNorm(arguments.options.settings.clip_norm));
   if (!arguments.model.empty()) {
     ASSIGN_OR_RETURN(arguments.options.settings.model, ParseModel(arguments.model));
   }
@@ -97,7 +97,7 @@ void AddOptions(CLI::App& equality, Arguments& arguments) {
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   equality.add_option("--learning_rate", settings.learning_rate, "on distinct records")
-      ->check(CLI::PositiveNumber)
+      ->check(NumberIn(kSmallestLearningRate, kLargestLearningRate))
       ->capture_default_str();
   equality
       .add_option("--same_steps", arguments.options.same_steps,
@@ -107,10 +107,10 @@ void AddOptions(CLI::App& equality, Arguments& arguments) {
   equality
       .add_option("--same_learning_rate", arguments.options.same_learning_rate,
                   "with the same records on every rank")
-      ->check(CLI::PositiveNumber)
+      ->check(NumberIn(kSmallestLearningRate, kLargestLearningRate))
       ->capture_default_str();
   equality.add_option("--clip_norm", settings.clip_norm, "of modes that clip")
-      ->check(CLI::PositiveNumber)
+      ->check(NumberIn(kSmallestClipNorm, kLargestClipNorm))
       ->capture_default_str();
   equality.add_option("--seed", settings.seed, "of data and initial values")->capture_default_str();
   equality.add_option("--out", arguments.out, "folder for equality.json and equality.txt");

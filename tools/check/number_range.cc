@@ -2,20 +2,13 @@
 
 #include <string>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
+#include "common/base/number_range.h"
 
 namespace sotto::check {
 
 CLI::Validator NumberIn(double least, double most) {
-  const std::string range = absl::StrCat("in [", least, ", ", most, "]");
-  return CLI::Validator(
-      [=](std::string& text) -> std::string {
-        double value = 0;
-        if (absl::SimpleAtod(text, &value) && value >= least && value <= most) return "";
-        return absl::StrCat("must be ", range, ", but is ", text);
-      },
-      range);
+  const NumberRange range{least, most};
+  return CLI::Validator([range](std::string& text) { return range(text); }, range.Text());
 }
 
 }  // namespace sotto::check

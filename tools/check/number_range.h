@@ -6,8 +6,8 @@
 
 namespace sotto::check {
 
-// In [least, most]; neither what is no number nor NaN. The message has the rule and the text; the
-// parser puts the option's name before it.
+// NumberRange of common/base, which the help then names. The parser puts the option's name before
+// the message.
 CLI::Validator NumberIn(double least, double most);
 
 }  // namespace sotto::check
