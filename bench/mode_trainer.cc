@@ -24,9 +24,9 @@
 #include "worker/device_profile.h"
 #include "worker/dp/flat_clipping.h"
 #include "worker/dp/gradient_pass.h"
+#include "worker/memory/resident_memory.h"
 #include "worker/memory/tensor_memory.h"
 #include "worker/models/model.h"
-#include "worker/resident_memory.h"
 #include "worker/train/gradient_summer.h"
 #include "worker/training.h"
 
@@ -71,8 +71,8 @@ class SteppingObserver : public train::TrainObserver {
     const double release_seconds = ReleaseSeconds(*profile_);
     std::cout << absl::ToDoubleSeconds(clock_.Now() - begin_) << " "
               << CpuSeconds() - begin_cpu_seconds_ << " "
-              << release_seconds - begin_release_seconds_ << " " << PeakResidentBytes() << " "
-              << memory::TensorPeakBytes() << std::endl;
+              << release_seconds - begin_release_seconds_ << " " << memory::PeakResidentBytes()
+              << " " << memory::TensorPeakBytes() << std::endl;
     std::string line;
     if (!std::getline(std::cin, line)) std::exit(0);
     begin_release_seconds_ = release_seconds;

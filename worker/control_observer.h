@@ -22,6 +22,8 @@ class ControlObserver : public train::TrainObserver {
               double seconds_per_step) override;
   void OnEvaluation(int64_t step, double evaluation_loss) override;
   void OnCheckpoint(int64_t step, const std::string& directory) override;
+  // A line of this rank's log.
+  void OnCachesCleared(int64_t completed_steps, int64_t released_bytes) override;
   void OnNote(const std::string& text) override;
 
  private:

@@ -5,7 +5,6 @@
 #include "common/base/status_matchers.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "worker/resident_memory.h"
 
 namespace sotto {
 namespace {
@@ -29,14 +28,6 @@ TEST(ExitFileTest, HoldsIdentityAndOutcome) {
   EXPECT_EQ(record["message"], "a \"quoted\" rule");
   EXPECT_EQ(record["started_steps"], "7");  // Protobuf's JSON writes 64-bit integers as strings.
   EXPECT_EQ(record["completed_steps"], "0");
-}
-
-TEST(ResidentMemoryTest, PeakGrowsWithWhatIsTouched) {
-  const int64_t before = PeakResidentBytes();
-  ASSERT_GT(before, 0);
-  const std::string block(int64_t{64} << 20, 'x');
-  EXPECT_GE(PeakResidentBytes(), before + (int64_t{48} << 20)) << block.size();
-  EXPECT_GE(PeakResidentBytes(), ResidentBytes());
 }
 
 }  // namespace

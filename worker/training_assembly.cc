@@ -195,6 +195,7 @@ void Training::Assembly::BuildLoop() {
           .checkpoint_every_steps = plan().train().checkpoint_every_steps(),
           .evaluate_checkpoints = plan().train().checkpoint_keep_best() > 0,
           .evaluation_every_steps = plan().spec().train().evaluation_every_steps(),
+          .clear_caches_every_steps = plan().spec().workers().clear_caches_every_steps(),
           .init_seed = plan().spec().model().init_seed(),
           .hugging_face_directory = plan().spec().model().hugging_face_directory()},
       train::TrainLoop::Parts{.step = *step_,

@@ -21,9 +21,9 @@
 #include "worker/device_profile.h"
 #include "worker/exit_file.h"
 #include "worker/inference_job.h"
+#include "worker/memory/resident_memory.h"
 #include "worker/memory/tensor_memory.h"
 #include "worker/memory_summary.h"
-#include "worker/resident_memory.h"
 #include "worker/train/failure_reason.h"
 #include "worker/training.h"
 
@@ -117,7 +117,7 @@ class Worker {
     if (welcome_.has_plan()) {
       SOTTO_LOG(INFO) << MemorySummary(welcome_.plan().memory(),
                                        {.tensor_peak_bytes = memory::TensorPeakBytes(),
-                                        .resident_peak_bytes = PeakResidentBytes()});
+                                        .resident_peak_bytes = memory::PeakResidentBytes()});
     }
     if (training_ != nullptr) {
       ending.finished.set_started_steps(training_->started_steps());

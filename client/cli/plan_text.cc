@@ -209,6 +209,11 @@ void AddUnusual(std::string& text, const v1::JobPlan& plan) {
             absl::StrFormat("activations of %d blocks, before each backward",
                             plan.train().checkpointed_blocks_size()));
   }
+  if (const int64_t every = plan.spec().workers().clear_caches_every_steps(); every > 0) {
+    AddFact(text, "caches cleared",
+            absl::StrFormat("every %d steps, after loading and after evaluations; on all workers",
+                            every));
+  }
   if (sharding.check_operations()) {
     AddFact(text, "checks", "every operation: states, finite values, padding, other ranks");
   }

@@ -81,7 +81,7 @@ inline constexpr FieldTableRow kFieldTable[] = {
     {"sotto.v1.TrainSpec", FieldClass::kPublic,
      "expected_batch_size steps optimizer learning_rate loss_reduction micro_batch_size "
      "evaluation_every_steps pad_to_cap activation_checkpointing"},
-    {"sotto.v1.ActivationCheckpointingSpec", FieldClass::kPublic, "every_blocks"},
+    {"sotto.v1.ActivationCheckpointingSpec", FieldClass::kPublic, "every_blocks units"},
     {"sotto.v1.OptimizerSpec", FieldClass::kPublic, "sgd adamw"},
     {"sotto.v1.SgdSpec", FieldClass::kPublic, "momentum weight_decay"},
     {"sotto.v1.AdamwSpec", FieldClass::kPublic,
@@ -94,7 +94,7 @@ inline constexpr FieldTableRow kFieldTable[] = {
     {"sotto.v1.StepDecay", FieldClass::kPublic, "every_steps factor"},
     {"sotto.v1.WorkersSpec", FieldClass::kPublic,
      "count strategy gathered_slots shard_group_size reshard_after_forward wrapping prefetch_depth "
-     "check_operations offload"},
+     "check_operations offload clear_caches_every_steps"},
     {"sotto.v1.ReshardSpec", FieldClass::kPublic, "none keep_gathered"},
     {"sotto.v1.WrappingSpec", FieldClass::kPublic, "by_block by_layer by_size"},
     {"sotto.v1.LayerWrapping", FieldClass::kPublic, "kinds"},

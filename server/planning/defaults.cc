@@ -71,6 +71,7 @@ void SetSharding(v1::TrainSpec& train, v1::WorkersSpec& workers) {
     workers.mutable_wrapping()->mutable_by_layer()->add_kinds("linear");
   }
   if (!train.has_activation_checkpointing()) return;
+  if (!train.activation_checkpointing().units().empty()) return;
   SOTTO_PLAIN_DEFAULT(*train.mutable_activation_checkpointing(), every_blocks, 1);
 }
 

@@ -165,7 +165,9 @@ INSTANTIATE_TEST_SUITE_P(
                       "true}}\n" GENERATE(""),
                       "model.adaptation", NOT_TRAINED},
         InferenceRule{"Reshard", GENERATE("") "workers: {reshard_after_forward: {none: true}}\n",
-                      "workers.reshard_after_forward", NOT_TRAINED}),
+                      "workers.reshard_after_forward", NOT_TRAINED},
+        InferenceRule{"ClearedCaches", GENERATE("") "workers: {clear_caches_every_steps: 1}\n",
+                      "workers.clear_caches_every_steps", NOT_TRAINED}),
     [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(

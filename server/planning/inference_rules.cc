@@ -33,6 +33,7 @@ void CheckLeftOut(const v1::JobSpec& spec, Rules& rules) {
   refuse(workers.has_wrapping(), "workers.wrapping");
   refuse(workers.prefetch_depth() != 0, "workers.prefetch_depth");
   refuse(workers.check_operations(), "workers.check_operations");
+  refuse(workers.clear_caches_every_steps() != 0, "workers.clear_caches_every_steps");
 }
 
 int32_t LayersOf(const v1::ModelSpec& model) {

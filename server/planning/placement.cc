@@ -233,27 +233,31 @@ layout::UnitMode Placement::Deferred(layout::UnitMode mode) const {
   return spec_.gradient().deferred_norms() ? layout::WithDeferredNorms(mode) : mode;
 }
 
+// Whether a pattern names a unit that has parameters of the block; block 0 is the root.
+bool Placement::HoldsNamedUnit(size_t block, const Patterns& patterns) const {
+  const std::vector<int>& units = wrapped_.blocks.units[block];
+  return std::any_of(units.begin(), units.end(), [&](int unit) {
+    const std::string& name = wrapped_.units.units[unit].name;
+    return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+      return layout::MatchesPattern(pattern, name);
+    });
+  });
+}
+
 // A pattern that names one unit of a block keeps the whole block.
 std::vector<bool> Placement::KeptGathered() const {
   const v1::ReshardSpec& reshard = spec_.workers().reshard_after_forward();
   std::vector<bool> kept(wrapped_.units.units.size(), false);
   for (size_t block = 1; block < wrapped_.blocks.units.size(); ++block) {
-    const std::vector<int>& units = wrapped_.blocks.units[block];
-    const bool named = std::any_of(units.begin(), units.end(), [&](int unit) {
-      const std::string& name = wrapped_.units.units[unit].name;
-      return std::any_of(
-          reshard.keep_gathered().begin(), reshard.keep_gathered().end(),
-          [&](const std::string& pattern) { return layout::MatchesPattern(pattern, name); });
-    });
-    if (!reshard.none() && !named) continue;
-    for (int unit : units) kept[unit] = true;
+    if (!reshard.none() && !HoldsNamedUnit(block, reshard.keep_gathered())) continue;
+    for (int unit : wrapped_.blocks.units[block]) kept[unit] = true;
   }
   return kept;
 }
 
-std::vector<std::string> Placement::UnmatchedPatterns() const {
+std::vector<std::string> Placement::UnmatchedPatterns(const Patterns& patterns) const {
   std::vector<std::string> unmatched;
-  for (const std::string& pattern : spec_.workers().reshard_after_forward().keep_gathered()) {
+  for (const std::string& pattern : patterns) {
     const auto matches = [&](const layout::UnitDescription& unit) {
       return layout::MatchesPattern(pattern, unit.name);
     };
@@ -266,9 +270,12 @@ std::vector<std::string> Placement::UnmatchedPatterns() const {
 std::vector<int> Placement::CheckpointedBlocks() const {
   std::vector<int> blocks;
   if (!spec_.train().has_activation_checkpointing()) return blocks;
-  const int every = spec_.train().activation_checkpointing().every_blocks();
-  for (int block = 0; block + 1 < static_cast<int>(model_.units.size()); block += every) {
-    blocks.push_back(block);
+  const v1::ActivationCheckpointingSpec& checkpointing = spec_.train().activation_checkpointing();
+  for (int block = 0; block + 1 < static_cast<int>(model_.units.size()); ++block) {
+    const bool is_checkpointed = checkpointing.units().empty()
+                                     ? block % checkpointing.every_blocks() == 0
+                                     : HoldsNamedUnit(block + 1, checkpointing.units());
+    if (is_checkpointed) blocks.push_back(block);
   }
   return blocks;
 }

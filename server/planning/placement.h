@@ -15,6 +15,7 @@
 #include "common/layout/schedule_options.h"
 #include "common/layout/strategy.h"
 #include "common/layout/wrapping.h"
+#include "google/protobuf/repeated_field.h"
 #include "proto/sotto/v1/plan.pb.h"
 #include "proto/sotto/v1/spec.pb.h"
 #include "server/planning/planner.h"
@@ -50,8 +51,10 @@ class Placement {
   // A rank's matrix products and what clipping adds, its share of the noise and of the optimizer.
   double SecondsPerStep(const layout::ModeChoice& choice) const;
 
-  // Of workers.reshard_after_forward.keep_gathered, those that no unit's name matches.
-  std::vector<std::string> UnmatchedPatterns() const;
+  using Patterns = google::protobuf::RepeatedPtrField<std::string>;
+
+  // Those that no unit's name matches, the root's left out.
+  std::vector<std::string> UnmatchedPatterns(const Patterns& patterns) const;
 
   // Positions among the blocks, of train.activation_checkpointing.
   std::vector<int> CheckpointedBlocks() const;
@@ -69,6 +72,7 @@ class Placement {
   int64_t longest() const { return spec_.data().lengths(spec_.data().lengths_size() - 1); }
   layout::UnitMode Deferred(layout::UnitMode mode) const;
   bool HoldsWhatIsDropped(const layout::ModeChoice& choice) const;
+  bool HoldsNamedUnit(size_t block, const Patterns& patterns) const;
   std::vector<bool> KeptGathered() const;
   layout::ScheduleChoice Schedule(const layout::ModeChoice& choice) const;
   absl::StatusOr<layout::ModeChoice> WithTimes(layout::ModeChoice choice) const;

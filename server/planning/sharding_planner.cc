@@ -49,6 +49,13 @@ int64_t LeastBytes(const v1::JobSpec& spec, const Placement& placement) {
   return placement.Memory(least).total_bytes();
 }
 
+void CheckPatterns(const Placement& placement, const Placement::Patterns& patterns,
+                   absl::string_view field, Rules& rules) {
+  for (const std::string& pattern : placement.UnmatchedPatterns(patterns)) {
+    rules.Break(field, "must match the name of a unit", pattern);
+  }
+}
+
 // Mode, size and times; nothing, with the reason, when nothing fits.
 std::optional<layout::ModeChoice> Choose(const v1::JobSpec& spec, const HostFacts& host,
                                          const Placement& placement, Rules& rules,
@@ -115,10 +122,10 @@ std::optional<PlacedJob> PlaceJob(const v1::JobSpec& spec, const HostFacts& host
     rules.BreakModel(placement.status().message());
     return std::nullopt;
   }
-  for (const std::string& pattern : placement->UnmatchedPatterns()) {
-    rules.Break("workers.reshard_after_forward.keep_gathered", "must match the name of a unit",
-                pattern);
-  }
+  CheckPatterns(*placement, spec.workers().reshard_after_forward().keep_gathered(),
+                "workers.reshard_after_forward.keep_gathered", rules);
+  CheckPatterns(*placement, spec.train().activation_checkpointing().units(),
+                "train.activation_checkpointing.units", rules);
   PlacedJob job;
   job.checkpointed_blocks = placement->CheckpointedBlocks();
   job.parameters = placement->layout().total_elements();

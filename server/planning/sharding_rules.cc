@@ -41,6 +41,12 @@ void CheckPrefetch(const v1::WorkersSpec& workers, Rules& rules) {
       depth);
 }
 
+void CheckCaches(const v1::WorkersSpec& workers, Rules& rules) {
+  rules.Require(IsWithin(workers.clear_caches_every_steps(), 0, kMaxSteps),
+                "workers.clear_caches_every_steps", "must be 1 to 2^32, or left out",
+                workers.clear_caches_every_steps());
+}
+
 void CheckWrapping(const v1::JobSpec& spec, Rules& rules) {
   const v1::WrappingSpec& wrapping = spec.workers().wrapping();
   if (wrapping.has_by_size()) {
@@ -60,9 +66,12 @@ void CheckWrapping(const v1::JobSpec& spec, Rules& rules) {
 // A block that keeps its input alone gives the inputs of its layers back.
 void CheckCheckpointing(const v1::JobSpec& spec, Rules& rules) {
   if (!spec.train().has_activation_checkpointing()) return;
-  const int every = spec.train().activation_checkpointing().every_blocks();
-  rules.Require(IsWithin(every, 0, kMostBlocks), "train.activation_checkpointing.every_blocks",
-                "must be 1 to 1024, or left out", every);
+  constexpr char kEvery[] = "train.activation_checkpointing.every_blocks";
+  const v1::ActivationCheckpointingSpec& checkpointing = spec.train().activation_checkpointing();
+  const int every = checkpointing.every_blocks();
+  rules.Require(IsWithin(every, 0, kMostBlocks), kEvery, "must be 1 to 1024, or left out", every);
+  rules.Require(every == 0 || checkpointing.units().empty(), kEvery,
+                "must be left out: units says which", every);
   const std::optional<layout::UnitMode> mode = layout::FindMode(spec.gradient().mode());
   rules.Require(!mode.has_value() || mode->kept != layout::Kept::kOutputGrads,
                 "train.activation_checkpointing",
@@ -79,6 +88,7 @@ void CheckCheckpointing(const v1::JobSpec& spec, Rules& rules) {
 void CheckSharding(const v1::JobSpec& spec, Rules& rules) {
   CheckReshard(spec.workers(), rules);
   CheckPrefetch(spec.workers(), rules);
+  CheckCaches(spec.workers(), rules);
   CheckWrapping(spec, rules);
   CheckCheckpointing(spec, rules);
 }

@@ -32,6 +32,10 @@ v1::WrappingSpec& Wrapping(v1::JobSpec& spec) {
   return *spec.mutable_workers()->mutable_wrapping();
 }
 
+v1::ActivationCheckpointingSpec& Recompute(v1::JobSpec& spec) {
+  return *spec.mutable_train()->mutable_activation_checkpointing();
+}
+
 std::vector<BrokenRule> BrokenRules() {
   return {
       {"KeepUnderShardGradOp",
@@ -68,11 +72,25 @@ std::vector<BrokenRule> BrokenRules() {
          spec.mutable_privacy()->mutable_clipping()->mutable_per_unit();
        },
        "privacy.clipping.per_unit", "by_block"},
-      {"RecomputeEveryNegative",
-       [](v1::JobSpec& spec) {
-         spec.mutable_train()->mutable_activation_checkpointing()->set_every_blocks(-1);
-       },
+      {"RecomputeEveryNegative", [](v1::JobSpec& spec) { Recompute(spec).set_every_blocks(-1); },
        "train.activation_checkpointing.every_blocks", "must be 1 to 1024"},
+      {"RecomputeEverySecondAndSome",
+       [](v1::JobSpec& spec) {
+         Recompute(spec).set_every_blocks(2);
+         Recompute(spec).add_units("h.1");
+       },
+       "train.activation_checkpointing.every_blocks", "units says which"},
+      {"RecomputeNothingThatIs",
+       [](v1::JobSpec& spec) {
+         Recompute(spec).add_units("h.1");
+         Recompute(spec).add_units("h.1.*");
+       },
+       "train.activation_checkpointing.units", "must match the name of a unit"},
+      {"RecomputeTheRoot", [](v1::JobSpec& spec) { Recompute(spec).add_units("root"); },
+       "train.activation_checkpointing.units", "must match the name of a unit"},
+      {"ClearCachesNever",
+       [](v1::JobSpec& spec) { spec.mutable_workers()->set_clear_caches_every_steps(-1); },
+       "workers.clear_caches_every_steps", "must be 1 to 2^32"},
       {"RecomputeWithBookKeeping",
        [](v1::JobSpec& spec) {
          spec.mutable_gradient()->set_mode("flash_bk");
@@ -166,13 +184,50 @@ TEST(ShardingRulesTest, ChecksOfOperationsReachTheWorkers) {
 TEST(ShardingRulesTest, RecomputationIsPlannedByBlocks) {
   v1::JobSpec spec = MakeDemoSpec();
   spec.mutable_gradient()->set_mode("auto");
-  spec.mutable_train()->mutable_activation_checkpointing()->set_every_blocks(2);
+  Recompute(spec).set_every_blocks(2);
   const v1::JobPlan plan = MakePlan(spec);
   EXPECT_THAT(plan.train().checkpointed_blocks(), ElementsAre(0, 2));
   for (const v1::LayerPlan& layer : plan.sharding().layers()) {
     if (layer.unit() != 1 && layer.unit() != 3) continue;
     EXPECT_NE(layer.mode().kept(), v1::UnitMode::OUTPUT_GRADS) << layer.name();
   }
+}
+
+TEST(ShardingRulesTest, RecomputationIsPlannedByNamesOfUnits) {
+  v1::JobSpec spec = MakeDemoSpec();
+  const v1::JobPlan plain = MakePlan(spec);
+  Recompute(spec).add_units("h.3");
+  Recompute(spec).add_units("*.1");
+  const v1::JobPlan named = MakePlan(spec);
+  EXPECT_THAT(named.train().checkpointed_blocks(), ElementsAre(1, 3));
+  EXPECT_NE(named.sharding().schedule_hash(), plain.sharding().schedule_hash());
+  EXPECT_LT(named.memory().activations_bytes(), plain.memory().activations_bytes());
+  v1::JobSpec all = MakeDemoSpec();
+  Recompute(all).add_units("*");
+  v1::JobSpec every = MakeDemoSpec();
+  Recompute(every);
+  EXPECT_EQ(MakePlan(all).sharding().schedule_hash(), MakePlan(every).sharding().schedule_hash());
+}
+
+TEST(ShardingRulesTest, EveryBlockOfANamedUnitIsRecomputed) {
+  v1::JobSpec spec = MakeDemoSpec();
+  const int64_t block = MakePlan(spec).sharding().units(1).elements();
+  Wrapping(spec).mutable_by_size()->set_minimum_parameters(block + 1);
+  Recompute(spec).add_units("h.2-h.3");
+  EXPECT_THAT(MakePlan(spec).train().checkpointed_blocks(), ElementsAre(2, 3));
+  Wrapping(spec).mutable_by_layer();
+  Recompute(spec).set_units(0, "h.1.attn.c_proj");
+  EXPECT_THAT(MakePlan(spec).train().checkpointed_blocks(), ElementsAre(1)) << "the whole block";
+}
+
+TEST(ShardingRulesTest, ClearedCachesChangeNothingElse) {
+  v1::JobSpec spec = MakeDemoSpec();
+  const v1::JobPlan plain = MakePlan(spec);
+  spec.mutable_workers()->set_clear_caches_every_steps(5);
+  v1::JobPlan cleared = MakePlan(spec);
+  EXPECT_EQ(cleared.spec().workers().clear_caches_every_steps(), 5);
+  cleared.mutable_spec()->mutable_workers()->clear_clear_caches_every_steps();
+  EXPECT_EQ(cleared.SerializeAsString(), plain.SerializeAsString());
 }
 
 }  // namespace

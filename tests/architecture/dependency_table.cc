@@ -46,7 +46,7 @@ const std::vector<PackageRule>& DependencyTable() {
        {"torch", "proto", "kernels", "common/layout", "common/dataset", "common/crypto",
         "common/checkpoint", "worker/grant", "worker/comm", "worker/nn", "worker/models",
         "worker/fsdp", "worker/dp", "worker/optim", "worker/data", "worker/checkpoint",
-        "worker/control"}},
+        "worker/memory", "worker/control"}},
       {"worker/infer",
        {"torch", "proto", "json", "common/layout", "common/dataset", "common/spec",
         "common/checkpoint", "worker/comm", "worker/models", "worker/fsdp",

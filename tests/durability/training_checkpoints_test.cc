@@ -170,6 +170,23 @@ TEST_F(TrainingCheckpointsTest, TheBestIsKeptBesideTheNewest) {
   EXPECT_EQ(manifest.evaluation_loss(), *best);
 }
 
+TEST_F(TrainingCheckpointsTest, AResumeReadsNoInitialWeights) {
+  equivalence::RunOptions straight = options_;
+  straight.checkpoint_directory = "";
+  const equivalence::RunResult expected = equivalence::Train(folder_, straight);
+  ASSERT_TRUE(expected.succeeded);
+  options_.end_step = 4;
+  ASSERT_TRUE(equivalence::Train(folder_, options_).succeeded);
+  options_.first_step = 4;
+  options_.end_step = 6;
+  options_.adjust = [](v1::JobPlan& plan) {
+    plan.mutable_spec()->mutable_model()->set_hugging_face_directory("/moved/away");
+  };
+  const equivalence::RunResult resumed = equivalence::Train(folder_, options_);
+  ASSERT_TRUE(resumed.succeeded);
+  EXPECT_EQ(resumed.parameters, expected.parameters);
+}
+
 // The disk refuses: whoever notices first, at the next step or the next save, it ends the training.
 TEST_F(TrainingCheckpointsTest, SavesThatFailEndIt) {
   ASSERT_OK(AtomicWriteFile(folder_ + "/job", "a file where the folder would be"));

@@ -114,10 +114,13 @@ void HashAgain(v1::JobPlan& plan) {
       crypto::HexSha256(*layout::CanonicalScheduleText(schedule)));
 }
 
-void Checkpoint(v1::JobPlan& plan) {
-  for (int block : {0, 2}) plan.mutable_train()->add_checkpointed_blocks(block);
+void CheckpointBlocks(v1::JobPlan& plan, const std::vector<int>& blocks) {
+  for (int block : blocks) plan.mutable_train()->add_checkpointed_blocks(block);
   HashAgain(plan);
 }
+
+void CheckpointEverySecond(v1::JobPlan& plan) { CheckpointBlocks(plan, {0, 2}); }
+void CheckpointTheSecond(v1::JobPlan& plan) { CheckpointBlocks(plan, {1}); }
 
 void KeepGathered(v1::JobPlan& plan) {
   plan.mutable_sharding()->add_kept_gathered(2);
@@ -202,9 +205,14 @@ std::vector<Case> AllCases() {
     o.records = 12;
   });
   add("large_vocabulary", [](RunOptions& o) { o.vocabulary_size = 6000; });
-  for (Case& tested : WithEachKept("checkpointed", [](RunOptions& o) { o.adjust = Checkpoint; })) {
-    if (tested.options.mode != "flash_bk") cases.push_back(std::move(tested));  // Refused.
-  }
+  const auto add_checkpointed = [&cases](const std::string& name,
+                                         void (*checkpoint)(v1::JobPlan&)) {
+    for (Case& tested : WithEachKept(name, [&](RunOptions& o) { o.adjust = checkpoint; })) {
+      if (tested.options.mode != "flash_bk") cases.push_back(std::move(tested));  // Refused.
+    }
+  };
+  add_checkpointed("checkpointed", CheckpointEverySecond);
+  add_checkpointed("second_checkpointed", CheckpointTheSecond);
   Case kept{"kept_gathered", Usual("per_example")};
   kept.options.adjust = KeepGathered;
   cases.push_back(std::move(kept));

@@ -61,6 +61,11 @@ void RecomputeAll(v1::JobPlan& plan) {
   for (int block : {0, 1, 2}) plan.mutable_train()->add_checkpointed_blocks(block);
 }
 
+// The first block is not among them, as it is when every second one is.
+void RecomputeTheLast(v1::JobPlan& plan) {
+  for (int block : {1, 2}) plan.mutable_train()->add_checkpointed_blocks(block);
+}
+
 void RecomputeInMergedBlocks(v1::JobPlan& plan) {
   MergeBlocks(plan);
   plan.mutable_train()->add_checkpointed_blocks(0);
@@ -81,6 +86,7 @@ std::vector<Choice> Choices() {
           {"SplitAtLinearMaps", SplitAtLinearMaps},
           {"SplitAtNorms", SplitAtNorms},
           {"RecomputeAll", RecomputeAll},
+          {"RecomputeTheLast", RecomputeTheLast},
           {"RecomputeInMergedBlocks", RecomputeInMergedBlocks},
           {"CheckEverything", CheckEverything}};
 }

@@ -29,8 +29,8 @@
 #include "worker/comm/local_communicator.h"
 #include "worker/comm/solo_communicator.h"
 #include "worker/comm/testing/rank_processes.h"
+#include "worker/memory/resident_memory.h"
 #include "worker/memory/tensor_memory.h"
-#include "worker/resident_memory.h"
 #include "worker/train/agreement.h"
 #include "worker/training.h"
 
@@ -91,12 +91,16 @@ class RecordingObserver : public train::TrainObserver {
   }
   void OnEvaluation(int64_t, double loss) override { evaluations.push_back(loss); }
   void OnCheckpoint(int64_t, const std::string&) override {}
+  void OnCachesCleared(int64_t completed_steps, int64_t) override {
+    clearings.push_back(static_cast<double>(completed_steps));
+  }
   void OnNote(const std::string&) override {}
 
   std::vector<double> losses;
   std::vector<double> batch_sizes;
   std::vector<double> clip_norms;
   std::vector<double> evaluations;
+  std::vector<double> clearings;
 };
 
 // The argument is the run's directory: it holds plan.bin and run.txt (first step, end step,
@@ -138,13 +142,15 @@ const comm::RankBodyRegistration kTrain(
       RETURN_IF_ERROR(training->Run().status());
       ASSIGN_OR_RETURN(const int64_t tensor_peak,
                        Largest(*communicator, memory::TensorPeakBytes()));
-      ASSIGN_OR_RETURN(const int64_t peak, Largest(*communicator, PeakResidentBytes()));
+      ASSIGN_OR_RETURN(const int64_t peak, Largest(*communicator, memory::PeakResidentBytes()));
       ASSIGN_OR_RETURN(const std::string bytes, GatherParameters(training->parameters()));
       RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "model", bytes));
       const std::vector<optim::StateTensor> state = training->optimizer().State();
       ASSIGN_OR_RETURN(const std::string state_bits, GatherState(training->parameters(), state));
       RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "optimizer's state", state_bits));
       RETURN_IF_ERROR(CheckPaddingIsZero(training->parameters(), state));
+      const std::string clearings = absl::StrJoin(observer.clearings, " ");
+      RETURN_IF_ERROR(train::CheckRanksAgree(*communicator, "clearings of caches", clearings));
       ASSIGN_OR_RETURN(const std::vector<double> state_bytes,
                        OfAllRanks(*communicator, StateBytes(state)));
       if (context.rank != 0) return communicator->Barrier();
@@ -161,6 +167,7 @@ const comm::RankBodyRegistration kTrain(
           })));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/evaluations.txt"),
                                       absl::StrJoin(observer.evaluations, " ")));
+      RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/clearings.txt"), clearings));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/peaks.txt"),
                                       absl::StrCat(tensor_peak, " ", peak)));
       RETURN_IF_ERROR(AtomicWriteFile(absl::StrCat(directory, "/state_bytes.txt"),
@@ -357,6 +364,7 @@ RunResult Train(const std::string& directory, const RunOptions& options) {
   result.batch_sizes = ReadNumbers(absl::StrCat(directory, "/batch_sizes.txt"));
   result.clip_norms = ReadNumbers(absl::StrCat(directory, "/clip_norms.txt"));
   result.evaluations = ReadNumbers(absl::StrCat(directory, "/evaluations.txt"));
+  result.clearings = ReadNumbers(absl::StrCat(directory, "/clearings.txt"));
   result.state_bytes = ReadNumbers(absl::StrCat(directory, "/state_bytes.txt"));
   const std::vector<double> peaks = ReadNumbers(absl::StrCat(directory, "/peaks.txt"));
   result.tensor_peak_bytes = static_cast<int64_t>(peaks[0]);

@@ -63,6 +63,7 @@ struct RunResult {
   std::vector<double> clip_norms;   // C of each step
   std::vector<double> batch_sizes;  // examples of each step's batch
   std::vector<double> evaluations;  // none without an evaluation file
+  std::vector<double> clearings;    // steps done when caches were cleared, the same on every rank
   std::vector<double> state_bytes;  // of the optimizer, by rank
   // Of the rank that needed most.
   int64_t tensor_peak_bytes = 0;    // worker/memory's high-water mark

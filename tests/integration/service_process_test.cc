@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,14 @@
 #include <grpcpp/security/credentials.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "common/base/fd.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/sotto/v1/worker_service.grpc.pb.h"
+#include "tests/integration/testing/child_process.h"
 #include "tests/integration/testing/coordinator_process.h"
 #include "tests/integration/testing/event_log.h"
 #include "tests/integration/testing/service_fixture.h"
@@ -42,9 +45,10 @@ class ServiceProcessTest : public ServiceFixture {
  protected:
   // A start that must fail; gives "exit STATUS: what it said".
   std::string FailedStart(const std::string& state_dir, const std::vector<std::string>& flags = {},
-                          const std::string& mount = "") {
+                          const std::string& mount = "", int slots = 4) {
     CoordinatorProcess::Options options;
     options.state_dir = state_dir;
+    options.slots = slots;
     options.extra_flags = flags;
     options.mount = mount;
     const absl::StatusOr<CoordinatorProcess> started = CoordinatorProcess::Start(options);
@@ -87,11 +91,30 @@ TEST_F(ServiceProcessTest, TakenSocketIsNamedAndItsOwnerIsNotDisturbed) {
 }
 
 TEST_F(ServiceProcessTest, UnusableFlagsAreUsageErrors) {
-  EXPECT_THAT(FailedStart(state_dir_, {"--slots=-1"}), HasSubstr("exit 2"));
   EXPECT_THAT(FailedStart(state_dir_, {"--on_exit=explode"}), HasSubstr("exit 2"));
+  EXPECT_THAT(FailedStart(state_dir_, /*flags=*/{}, /*mount=*/"", /*slots=*/-1),
+              AllOf(HasSubstr("exit 2"), HasSubstr("--slots: must be in [1, 65536], but is -1")));
+  EXPECT_THAT(FailedStart(state_dir_, {"--reattach_seconds=nan"}),
+              AllOf(HasSubstr("exit 2"),
+                    HasSubstr("--reattach_seconds: must be in [0, 1e+06], but is nan")));
   EXPECT_THAT(FailedStart(state_dir_, {"--no_such_flag"}), HasSubstr("exit 2"));
   EXPECT_THAT(FailedStart(state_dir_, {"--listen=nonsense"}),
               AllOf(HasSubstr("exit 1"), HasSubstr("nonsense")));
+}
+
+TEST_F(ServiceProcessTest, WorkersRefuseNumbersThatNoCoordinatorGives) {
+  const std::string output = folder_ + "/worker.log";
+  ASSERT_OK_AND_ASSIGN(
+      ChildProcess worker,
+      ChildProcess::Start({.arguments = {WorkerBinary(), "--coordinator=unix:/nowhere",
+                                         "--job=job-1", "--attempt=1", "--rank=nan",
+                                         "--world_size=1", "--token_fd=0", "--run_directory=/"},
+                           .output_file = output}));
+  const std::optional<ProcessEnd> end = worker.Wait(absl::Seconds(30));
+  ASSERT_TRUE(end.has_value());
+  EXPECT_NE(end->status, 0);
+  ASSERT_OK_AND_ASSIGN(const std::string said, ReadFile(output));
+  EXPECT_THAT(said, HasSubstr("--rank: must be in [0, 1e+09], but is nan"));
 }
 
 TEST_F(ServiceProcessTest, ReadOnlyStateDirectoryIsRefused) {

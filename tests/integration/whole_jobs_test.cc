@@ -16,6 +16,7 @@
 namespace sotto::integration {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class WholeJobsTest : public ServiceFixture {
@@ -93,6 +94,16 @@ TEST_F(WholeJobsTest, EveryRankSaysAtItsEndWhatMemoryWasPlannedAndMeasured) {
     totals.push_back(plan.total_bytes() - ranks[0]["planned_tensors"]);
   }
   EXPECT_GE(totals[0] - totals[1], layout::ProfilingBytes(1) / 2) << "measured by the first alone";
+}
+
+TEST_F(WholeJobsTest, EveryRankSaysWhatItGaveBackAfterTheSameSteps) {
+  RegisterTinyDataset();
+  v1::JobSpec spec = ShortJob();
+  spec.mutable_workers()->set_clear_caches_every_steps(2);
+  const v1::Job ended = RunToEnd(spec);
+  ASSERT_EQ(ended.state(), v1::SUCCEEDED);
+  ASSERT_OK_AND_ASSIGN(const auto clearings, ReadClearings(state_dir_, ended.id()));
+  EXPECT_THAT(clearings, ElementsAre(ElementsAre(0, 2, 4), ElementsAre(0, 2, 4)));
 }
 
 TEST_F(WholeJobsTest, AnEncoderWithoutLabelsIsRefused) {

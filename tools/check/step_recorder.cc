@@ -9,8 +9,8 @@
 #include "common/base/status_macros.h"
 #include "common/layout/execution_schedule.h"
 #include "tools/check/step_noise.h"
+#include "worker/memory/resident_memory.h"
 #include "worker/memory/tensor_memory.h"
-#include "worker/resident_memory.h"
 
 namespace sotto::check {
 namespace {
@@ -209,7 +209,7 @@ absl::StatusOr<RecordedRun> StepRecorder::Finish() {
   const int ranks = communicator.world_size();
   // By rank: resident peaks, tensors' peaks, tensors; then the padding of all.
   std::vector<double> values(3 * ranks + 1);
-  values[communicator.rank()] = static_cast<double>(PeakResidentBytes());
+  values[communicator.rank()] = static_cast<double>(memory::PeakResidentBytes());
   values[ranks + communicator.rank()] = static_cast<double>(memory::TensorPeakBytes());
   values[2 * ranks + communicator.rank()] = static_cast<double>(memory::TensorLiveBytes());
   values.back() = static_cast<double>(CountNonzeroPadding(*parameters_));

@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "common/base/status_macros.h"
 #include "kernels/sum_of_squares.h"
+#include "worker/memory/cached_memory.h"
 #include "worker/train/agreement.h"
 #include "worker/train/checkpoint_units.h"
 #include "worker/train/failure_reason.h"
@@ -31,6 +32,7 @@ TrainLoop::TrainLoop(const Options& options, const Parts& parts)
 absl::StatusOr<TrainLoop::Outcome> TrainLoop::Run() {
   RETURN_IF_ERROR(RestoreOrInitialize());
   if (completed_steps_ == 0) RETURN_IF_ERROR(Evaluate());
+  ClearCaches();
   while (completed_steps_ < options_.end_step) {
     const absl::Status status = RunStep();
     if (absl::IsCancelled(status) && parts_.step.stop_cause().has_value()) {
@@ -39,10 +41,11 @@ absl::StatusOr<TrainLoop::Outcome> TrainLoop::Run() {
     RETURN_IF_ERROR(status);
     if (completed_steps_ == options_.end_step) break;
     const bool saves = IsDue(options_.checkpoint_every_steps);
+    const bool evaluates =
+        IsDue(options_.evaluation_every_steps) || (saves && options_.evaluate_checkpoints);
     if (saves) RETURN_IF_ERROR(Save());
-    if (IsDue(options_.evaluation_every_steps) || (saves && options_.evaluate_checkpoints)) {
-      RETURN_IF_ERROR(Evaluate());
-    }
+    if (evaluates) RETURN_IF_ERROR(Evaluate());
+    if (evaluates || IsDue(options_.clear_caches_every_steps)) ClearCaches();
   }
   RETURN_IF_ERROR(Save());
   RETURN_IF_ERROR(Evaluate());
@@ -66,14 +69,14 @@ absl::Status TrainLoop::Initialize() {
 }
 
 absl::Status TrainLoop::RestoreOrInitialize() {
-  RETURN_IF_ERROR(Initialize());
-  if (parts_.checkpointer == nullptr) return absl::OkStatus();
+  if (parts_.checkpointer == nullptr) return Initialize();
   const absl::StatusOr<checkpoint::Checkpointer::Restored> restored =
       parts_.checkpointer->Restore(State(), Numbers());
-  if (!restored.ok() && !absl::IsNotFound(restored.status())) {
+  if (absl::IsNotFound(restored.status())) {
+    RETURN_IF_ERROR(Initialize());
+  } else if (!restored.ok()) {
     return WithFailureReason(restored.status(), FailureReason::kInvalidCheckpoint);
-  }
-  if (restored.ok()) {
+  } else {
     first_step_ = completed_steps_ = saved_step_ = restored->step;
     for (const std::string& note : restored->notes) parts_.observer.OnNote(note);
     parts_.observer.OnNote(absl::StrCat("resumed at step ", restored->step));
@@ -147,6 +150,15 @@ absl::Status TrainLoop::Evaluate() {
   parts_.observer.OnEvaluation(completed_steps_, loss);
   if (saver_.has_value() && saved_step_ == completed_steps_) saver_->SetEvaluationLoss(loss);
   return absl::OkStatus();
+}
+
+// When, says the number of completed steps alone: all ranks are at the same place without asking
+// each other, and none waits in a collective for one that is still clearing an earlier step's.
+void TrainLoop::ClearCaches() {
+  if (options_.clear_caches_every_steps == 0) return;
+  const int64_t released =
+      memory::ReleaseCachedMemory(parts_.parameters.MasterShard(/*unit=*/0).device());
+  parts_.observer.OnCachesCleared(completed_steps_, released);
 }
 
 std::vector<checkpoint::ShardState> TrainLoop::State() {

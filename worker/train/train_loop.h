@@ -26,10 +26,11 @@ namespace sotto::train {
 class TrainLoop {
  public:
   struct Options {
-    int64_t end_step = 0;                // exclusive
-    int64_t checkpoint_every_steps = 0;  // 0: only at the end
-    bool evaluate_checkpoints = false;   // also whenever one is saved: best ones are kept
-    int64_t evaluation_every_steps = 0;  // 0: only before the first and after the last step
+    int64_t end_step = 0;                  // exclusive
+    int64_t checkpoint_every_steps = 0;    // 0: only at the end
+    bool evaluate_checkpoints = false;     // also whenever one is saved: best ones are kept
+    int64_t evaluation_every_steps = 0;    // 0: only before the first and after the last step
+    int64_t clear_caches_every_steps = 0;  // also after loading and evaluations; 0: never
     uint64_t init_seed = 0;
     std::string hugging_face_directory;  // initial weights; empty: of init_seed
   };
@@ -71,6 +72,7 @@ class TrainLoop {
   absl::Status Save();
   absl::Status FinishSave();
   absl::Status Evaluate();
+  void ClearCaches();
   absl::StatusOr<Outcome> StopEarly(StopCause cause);
   bool IsDue(int64_t every_steps) const {
     return every_steps > 0 && completed_steps_ % every_steps == 0;

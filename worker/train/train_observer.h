@@ -22,6 +22,8 @@ class TrainObserver {
   virtual void OnEvaluation(int64_t step, double evaluation_loss) = 0;
   // `step`: first step not in the checkpoint.
   virtual void OnCheckpoint(int64_t step, const std::string& directory) = 0;
+  // Freed memory went back to the system when `completed_steps` steps were in the model; few care.
+  virtual void OnCachesCleared(int64_t completed_steps, int64_t released_bytes) {}
   // Public text.
   virtual void OnNote(const std::string& text) = 0;
 };

@@ -83,6 +83,21 @@ absl::StatusOr<std::vector<std::map<std::string, int64_t>>> ReadMemorySummaries(
   return summaries;
 }
 
+absl::StatusOr<std::vector<std::vector<int64_t>>> ReadClearings(const std::string& state_dir,
+                                                                const std::string& job) {
+  static const std::regex kLine(
+      "\"message\":\"caches cleared after ([0-9]+) steps: released_bytes=[0-9]+ "
+      "resident_bytes=[1-9][0-9]*\"");
+  std::vector<std::vector<int64_t>> clearings;
+  RETURN_IF_ERROR(ForEachLog(state_dir, job, [&clearings](const std::string& text, int) {
+    std::vector<int64_t>& steps = clearings.emplace_back();
+    for (std::sregex_iterator line(text.begin(), text.end(), kLine), end; line != end; ++line) {
+      steps.push_back(std::stoll((*line)[1].str()));
+    }
+  }));
+  return clearings;
+}
+
 std::vector<std::string> UncoveredSteps(const std::vector<StartedStep>& trace,
                                         const std::vector<v1::LedgerEntry>& entries,
                                         const std::string& job) {

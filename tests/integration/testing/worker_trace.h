@@ -30,6 +30,11 @@ absl::StatusOr<std::vector<StartedStep>> ReadTrace(const std::string& state_dir,
 absl::StatusOr<std::vector<std::map<std::string, int64_t>>> ReadMemorySummaries(
     const std::string& state_dir, const std::string& job);
 
+// After how many steps each rank said that it cleared caches, and how much that gave back; by
+// attempt's folder and rank.
+absl::StatusOr<std::vector<std::vector<int64_t>>> ReadClearings(const std::string& state_dir,
+                                                                const std::string& job);
+
 // One line for each started step without a COMMITTED row of its job, attempt and step that is older
 // than its start, for each RETURNED row that gives a started step back, and for each row that makes
 // the job's committed steps fall below those that were started. Empty: the ledger covers the trace.

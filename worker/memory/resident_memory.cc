@@ -1,4 +1,4 @@
-#include "worker/resident_memory.h"
+#include "worker/memory/resident_memory.h"
 
 #include <string>
 
@@ -7,7 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/files.h"
 
-namespace sotto {
+namespace sotto::memory {
 namespace {
 
 // Lines look like "VmHWM:     1234 kB".
@@ -30,4 +30,4 @@ int64_t StatusBytes(absl::string_view key) {
 int64_t PeakResidentBytes() { return StatusBytes("VmHWM:"); }
 int64_t ResidentBytes() { return StatusBytes("VmRSS:"); }
 
-}  // namespace sotto
+}  // namespace sotto::memory
