@@ -17,6 +17,11 @@ namespace sotto::train {
 absl::Status CheckRanksAgree(comm::Communicator& communicator, absl::string_view what,
                              absl::string_view text);
 
+// OK when `own` is OK on every rank; else, on every rank alike, the error of the first rank that
+// has one, which is named, and whose message is cut at 1000 bytes. Other errors: the
+// communicator's, where `own` is OK.
+absl::Status AgreeOnStatus(comm::Communicator& communicator, const absl::Status& own);
+
 // Why a loop ends before its last step, weakest first.
 enum class StopCause { kFinish, kCheckpoint, kAbort, kGraceExpired };
 

@@ -38,6 +38,40 @@ const comm::RankBodyRegistration kTexts(
                     status.ToString());
     });
 
+// Ranks 1 and 2 have errors of their own: all tell the one of rank 1, and go on together.
+const comm::RankBodyRegistration kErrors(
+    "errors", [](const comm::RankContext& context) -> absl::Status {
+      ASSIGN_OR_RETURN(const std::unique_ptr<comm::LocalCommunicator> communicator,
+                       Connect(context));
+      RETURN_IF_ERROR(AgreeOnStatus(*communicator, absl::OkStatus()));
+      absl::Status own;
+      if (context.rank == 1) own = absl::UnavailableError("the disk of Öland is full");
+      if (context.rank == 2) own = absl::InvalidArgumentError(std::string(5000, 'x'));
+      const absl::Status status = AgreeOnStatus(*communicator, own);
+      RETURN_IF_ERROR(Expect(status == absl::UnavailableError("rank 1: the disk of Öland is full"),
+                             status.ToString()));
+      const absl::Status cut =
+          AgreeOnStatus(*communicator, context.rank == 2 ? own : absl::OkStatus());
+      RETURN_IF_ERROR(Expect(
+          cut == absl::InvalidArgumentError(absl::StrCat("rank 2: ", std::string(1000, 'x'))),
+          cut.ToString()));
+      return AgreeOnStatus(*communicator, absl::OkStatus());
+    });
+
+// Rank 0 leaves: who has an error tells that one.
+const comm::RankBodyRegistration kBroken(
+    "broken", [](const comm::RankContext& context) -> absl::Status {
+      ASSIGN_OR_RETURN(const std::unique_ptr<comm::LocalCommunicator> communicator,
+                       Connect(context));
+      if (context.rank == 0) {
+        communicator->Abort();
+        return absl::OkStatus();
+      }
+      const absl::Status own = context.rank == 1 ? absl::DataLossError("gone") : absl::OkStatus();
+      const absl::Status status = AgreeOnStatus(*communicator, own);
+      return Expect(context.rank == 1 ? status == own : !status.ok(), status.ToString());
+    });
+
 // Rank 1 is told to save, rank 2 to abort, rank 0 nothing: all stop, before step 1, for the
 // strongest cause.
 const comm::RankBodyRegistration kStops(
@@ -79,6 +113,10 @@ bool RunRanks(const std::string& body) {
 }
 
 TEST(AgreementTest, ADifferentTextIsFoundOnEveryRank) { EXPECT_TRUE(RunRanks("texts")); }
+
+TEST(AgreementTest, TheFirstRanksErrorIsToldOnEveryRank) { EXPECT_TRUE(RunRanks("errors")); }
+
+TEST(AgreementTest, ABrokenCommunicatorLeavesARankItsOwnError) { EXPECT_TRUE(RunRanks("broken")); }
 
 TEST(AgreementTest, OneStoppedRankStopsAllForTheStrongestCause) { EXPECT_TRUE(RunRanks("stops")); }
 
