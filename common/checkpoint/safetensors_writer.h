@@ -2,35 +2,30 @@
 #ifndef SOTTO_COMMON_CHECKPOINT_SAFETENSORS_WRITER_H_
 #define SOTTO_COMMON_CHECKPOINT_SAFETENSORS_WRITER_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/base/fd.h"
 #include "common/checkpoint/file_operations.h"
+#include "common/checkpoint/safetensors_layout.h"
 #include "common/crypto/sha256.h"
 
 namespace sotto::checkpoint {
-
-struct TensorShape {
-  std::string name;
-  std::vector<int64_t> shape;
-  std::string dtype = "F32";  // F32, BF16 or F16
-
-  int64_t num_elements() const;
-};
 
 // Tensors are declared at the start and then written in that order, in any number of pieces.
 // Externally synchronised.
 class SafetensorsWriter {
  public:
   // Creates or empties the file and writes the header. INVALID_ARGUMENT, naming the tensor:
-  // duplicate names, another dtype. UNAVAILABLE: the disk. `files` is borrowed.
+  // duplicate names, a dtype other than F32, BF16 and F16. UNAVAILABLE: the disk. `files` is
+  // borrowed.
   static absl::StatusOr<SafetensorsWriter> Create(
       const std::string& path, absl::Span<const TensorShape> tensors,
       const std::map<std::string, std::string>& metadata,
@@ -55,8 +50,7 @@ class SafetensorsWriter {
   SafetensorsWriter(UniqueFd file, FileOperations& files, std::vector<Run> runs)
       : file_(std::move(file)), files_(&files), runs_(std::move(runs)) {}
 
-  absl::Status Write(const void* bytes, size_t count);
-  absl::Status WriteHalves(absl::Span<const float> values, uint16_t (*half_of)(float));
+  absl::Status Write(absl::string_view bytes);
   int64_t CountRemaining() const;
 
   UniqueFd file_;

@@ -1,5 +1,5 @@
-// Every prefix of what an export of a Hugging Face directory does to the disk, with what was not
-// synced lost: the directory is not there, or all of it is.
+// Every prefix of what an export of a Hugging Face directory does to the disk, by one writer or by
+// several, with what was not synced lost: the directory is not there, or all of it is.
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <ostream>
 #include <set>
 #include <string>
 #include <utility>
@@ -18,6 +19,9 @@
 #include "common/base/status_macros.h"
 #include "common/base/status_matchers.h"
 #include "common/checkpoint/hugging_face_files.h"
+#include "common/checkpoint/hugging_face_folder.h"
+#include "common/checkpoint/hugging_face_layout.h"
+#include "common/checkpoint/hugging_face_part.h"
 #include "common/checkpoint/hugging_face_writer.h"
 #include "common/checkpoint/testing/file_trace.h"
 #include "common/checkpoint/testing/forwarding_files.h"
@@ -39,6 +43,12 @@ const std::vector<TensorShape> kTensors = {{"a", {3, 700}}, {"b", {900}}, {"c", 
 
 float ValueOf(int64_t element) { return static_cast<float>(element % 128); }
 
+std::vector<float> ValuesOf(const TensorShape& tensor) {
+  std::vector<float> values(tensor.num_elements());
+  for (size_t i = 0; i < values.size(); ++i) values[i] = ValueOf(static_cast<int64_t>(i));
+  return values;
+}
+
 absl::Status Export(const std::string& directory, int64_t max_file_bytes, FileOperations& files) {
   ASSIGN_OR_RETURN(const std::unique_ptr<HuggingFaceWriter> writer,
                    HuggingFaceWriter::Create({.directory = directory,
@@ -47,13 +57,38 @@ absl::Status Export(const std::string& directory, int64_t max_file_bytes, FileOp
                                               .files = &files},
                                              kTensors));
   for (const TensorShape& tensor : kTensors) {
-    std::vector<float> values(tensor.num_elements());
-    for (size_t i = 0; i < values.size(); ++i) values[i] = ValueOf(static_cast<int64_t>(i));
+    const std::vector<float> values = ValuesOf(tensor);
     const absl::Span<const float> all = values;
     RETURN_IF_ERROR(writer->Append(all.subspan(0, all.size() / 3)));
     RETURN_IF_ERROR(writer->Append(all.subspan(all.size() / 3)));
   }
   return writer->Finish();
+}
+
+// Each part has a range of every tensor, as ranks do; the ranges come in turn.
+absl::Status ExportInParts(const std::string& directory, int64_t max_file_bytes, int parts,
+                           FileOperations& files) {
+  ASSIGN_OR_RETURN(const HuggingFaceLayout layout,
+                   HuggingFaceLayout::Create(kTensors, max_file_bytes));
+  ASSIGN_OR_RETURN(const std::unique_ptr<HuggingFaceFolder> folder,
+                   HuggingFaceFolder::Create(
+                       {.directory = directory, .config = kConfig, .files = &files}, layout));
+  std::vector<std::unique_ptr<HuggingFacePart>> writers;
+  for (int part = 0; part < parts; ++part) {
+    writers.push_back(std::make_unique<HuggingFacePart>(layout, folder->path(), files));
+  }
+  for (size_t tensor = 0; tensor < kTensors.size(); ++tensor) {
+    const std::vector<float> values = ValuesOf(kTensors[tensor]);
+    const absl::Span<const float> all = values;
+    for (int part = 0; part < parts; ++part) {
+      const size_t begin = all.size() * part / parts;
+      const size_t end = all.size() * (part + 1) / parts;
+      RETURN_IF_ERROR(writers[part]->Write(static_cast<int>(tensor), static_cast<int64_t>(begin),
+                                           all.subspan(begin, end - begin)));
+    }
+  }
+  for (const auto& writer : writers) RETURN_IF_ERROR(writer->Sync());
+  return folder->Publish();
 }
 
 // For exports whose power is not cut.
@@ -103,10 +138,11 @@ std::string Complain(const std::map<std::string, std::string>& disk, const std::
   return status.ok() ? "" : status.ToString();
 }
 
-// The first prefix after which a power cut does harm; empty: there is none.
+// The last prefix after which a power cut does harm, which is found soonest; empty: there is none.
 std::string FindHarm(const std::vector<FileOperation>& trace, const std::string& root) {
   std::set<std::pair<std::map<std::string, std::string>, bool>> seen;
-  for (size_t end = 0; end <= trace.size(); ++end) {
+  for (size_t left_out = 0; left_out <= trace.size(); ++left_out) {
+    const size_t end = trace.size() - left_out;
     const absl::Span<const FileOperation> done = absl::MakeSpan(trace).subspan(0, end);
     const bool is_over = end == trace.size();
     for (const PowerCut& cut : PowerCuts(done)) {
@@ -121,13 +157,23 @@ std::string FindHarm(const std::vector<FileOperation>& trace, const std::string&
   return "";
 }
 
-// Given to tests: how large a file may be.
-class ExportPowerCutTest : public ::testing::TestWithParam<int64_t> {
+struct Case {
+  const char* name;
+  int64_t max_file_bytes = 0;
+  int parts = 0;  // 0: HuggingFaceWriter
+};
+
+void PrintTo(const Case& tested, std::ostream* out) { *out << tested.name; }
+
+class ExportPowerCutTest : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(root_, MakeTempDir(::testing::TempDir() + "/export-cut-"));
     RecordingFiles files;
-    ASSERT_OK(Export(root_ + "/models/out", GetParam(), files));
+    const auto& [name, max_file_bytes, parts] = GetParam();
+    const std::string directory = root_ + "/models/out";
+    ASSERT_OK(parts == 0 ? Export(directory, max_file_bytes, files)
+                         : ExportInParts(directory, max_file_bytes, parts, files));
     ASSERT_OK(CheckWhole(root_ + "/models/out"));
     trace_ = files.trace();
     // What the writer's destructor cleans up after it returned: there is nothing.
@@ -148,14 +194,18 @@ class ExportPowerCutTest : public ::testing::TestWithParam<int64_t> {
   std::vector<FileOperation> trace_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Files, ExportPowerCutTest, ::testing::Values(0, 9000),
-                         [](const auto& info) { return info.param == 0 ? "Single" : "Indexed"; });
+INSTANTIATE_TEST_SUITE_P(
+    Files, ExportPowerCutTest,
+    ::testing::Values(Case{.name = "Single"}, Case{.name = "Indexed", .max_file_bytes = 9000},
+                      Case{.name = "SingleOfThree", .parts = 3},
+                      Case{.name = "IndexedOfTwo", .max_file_bytes = 9000, .parts = 2}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST_P(ExportPowerCutTest, LeavesAllOrNothing) { EXPECT_EQ(FindHarm(trace_, root_), ""); }
 
 TEST_P(ExportPowerCutTest, FilesThatAreNotSyncedAreFoundOut) {
   std::vector<std::string> names = {"safetensors", "config.json"};
-  if (GetParam() > 0) names.push_back("index.json");
+  if (GetParam().max_file_bytes > 0) names.push_back("index.json");
   for (const std::string& name : names) {
     EXPECT_THAT(FindHarm(Without([&](const FileOperation& operation) {
                            return operation.kind == Kind::kSync &&
@@ -164,6 +214,24 @@ TEST_P(ExportPowerCutTest, FilesThatAreNotSyncedAreFoundOut) {
                          root_),
                 Not(IsEmpty()))
         << name;
+  }
+}
+
+// A writer of several that leaves its own sync out is not saved by the others', nor by that of who
+// made the file.
+TEST_P(ExportPowerCutTest, EveryPartsOwnSyncIsNeeded) {
+  std::set<int> openings;
+  for (const FileOperation& operation : trace_) {
+    if (operation.kind == Kind::kSync) openings.insert(operation.opened);
+  }
+  ASSERT_GE(openings.size(), 3u);
+  for (const int opened : openings) {
+    EXPECT_THAT(FindHarm(Without([&](const FileOperation& operation) {
+                           return operation.kind == Kind::kSync && operation.opened == opened;
+                         }),
+                         root_),
+                Not(IsEmpty()))
+        << opened;
   }
 }
 

@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/checkpoint/safetensors_header.h"
+#include "common/checkpoint/safetensors_layout.h"
 #include "common/checkpoint/safetensors_reader.h"
 #include "common/checkpoint/safetensors_writer.h"
 #include "tests/inference/golden_model.h"
@@ -22,24 +24,30 @@ struct Tensor {
   std::vector<float> values;
 };
 
+// Tensors of any dtype, whose bytes are `data`.
+absl::Status WriteRaw(const std::string& path, absl::Span<const checkpoint::TensorShape> shapes,
+                      absl::string_view data) {
+  ASSIGN_OR_RETURN(const checkpoint::SafetensorsLayout layout,
+                   checkpoint::LayOutSafetensors(shapes, /*metadata=*/{}));
+  return AtomicWriteFile(path, absl::StrCat(layout.head, data));
+}
+
 // Which the writer of models does not have.
 absl::Status WriteDoubles(const std::string& path, const std::vector<Tensor>& tensors) {
-  checkpoint::SafetensorsHeader header;
+  std::vector<checkpoint::TensorShape> shapes;
   std::string data;
   for (const Tensor& tensor : tensors) {
     const std::vector<double> values(tensor.values.begin(), tensor.values.end());
-    const uint64_t begin = data.size();
     data.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(double));
-    header.entries.push_back({.name = tensor.shape.name,
-                              .dtype = "F64",
-                              .shape = tensor.shape.shape,
-                              .begin = begin,
-                              .end = data.size()});
+    shapes.push_back(tensor.shape);
   }
-  const std::string text = checkpoint::FormatSafetensorsHeader(header);
-  const uint64_t length = text.size();
-  const std::string prefix(reinterpret_cast<const char*>(&length), sizeof(length));
-  return AtomicWriteFile(path, absl::StrCat(prefix, text, data));
+  return WriteRaw(path, shapes, data);
+}
+
+absl::Status CopyConfig(const std::string& from, const std::string& to) {
+  std::filesystem::create_directory(to);
+  ASSIGN_OR_RETURN(const std::string config, ReadFile(from + "/config.json"));
+  return AtomicWriteFile(to + "/config.json", config);
 }
 
 }  // namespace
@@ -56,15 +64,40 @@ absl::Status WriteChanged(
     tensors.push_back({.shape = shapes.back(), .values = ReadTensor<float>(source, entry.name)});
     change(entry.name, absl::MakeSpan(tensors.back().values));
   }
-  std::filesystem::create_directory(to);
-  ASSIGN_OR_RETURN(const std::string config, ReadFile(golden + "/config.json"));
-  RETURN_IF_ERROR(AtomicWriteFile(to + "/config.json", config));
+  RETURN_IF_ERROR(CopyConfig(golden, to));
   if (dtype == "F64") return WriteDoubles(to + "/model.safetensors", tensors);
   ASSIGN_OR_RETURN(
       checkpoint::SafetensorsWriter writer,
       checkpoint::SafetensorsWriter::Create(to + "/model.safetensors", shapes, /*metadata=*/{}));
   for (const Tensor& tensor : tensors) RETURN_IF_ERROR(writer.Append(tensor.values));
   return writer.Finish().status();
+}
+
+absl::Status WriteWithBuffers(const std::string& golden, const std::string& to) {
+  ASSIGN_OR_RETURN(const auto file,
+                   checkpoint::SafetensorsReader::Open(golden + "/model.safetensors"));
+  std::vector<checkpoint::TensorShape> shapes;
+  std::string data;
+  const auto add_copy = [&](const checkpoint::SafetensorsEntry& entry, const std::string& name) {
+    const absl::Span<const uint8_t> bytes = file->Bytes(entry);
+    shapes.push_back({.name = name, .shape = entry.shape, .dtype = entry.dtype});
+    data.append(bytes.begin(), bytes.end());
+  };
+  const auto add_buffer = [&](const std::string& name, const std::vector<int64_t>& shape,
+                              const std::string& dtype) {
+    shapes.push_back({.name = name, .shape = shape, .dtype = dtype});
+    for (int64_t i = 0; i < shapes.back().num_bytes(); ++i) data.push_back(static_cast<char>(i));
+  };
+  add_buffer("transformer.h.0.attn.bias", {1, 1, 5, 7}, "BOOL");
+  for (const checkpoint::SafetensorsEntry& entry : file->header().entries) {
+    add_copy(entry, entry.name);
+    if (entry.name == "transformer.wte.weight") add_copy(entry, "lm_head.weight");
+  }
+  add_buffer("transformer.h.1.attn.bias", {1, 1, 3, 3}, "U8");
+  add_buffer("transformer.h.1.attn.masked_bias", {}, "BF16");
+  add_buffer("transformer.rotary_emb.inv_freq", {11}, "F64");
+  RETURN_IF_ERROR(CopyConfig(golden, to));
+  return WriteRaw(to + "/model.safetensors", shapes, data);
 }
 
 }  // namespace sotto::inference

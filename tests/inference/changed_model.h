@@ -1,4 +1,4 @@
-// Copies of models with other values or another type in their files.
+// Copies of models with other values, another type or more tensors in their files.
 #ifndef SOTTO_TESTS_INFERENCE_CHANGED_MODEL_H_
 #define SOTTO_TESTS_INFERENCE_CHANGED_MODEL_H_
 
@@ -15,6 +15,10 @@ namespace sotto::inference {
 absl::Status WriteChanged(
     const std::string& golden, const std::string& to, const std::string& dtype,
     absl::FunctionRef<void(const std::string& tensor, absl::Span<float> values)> change);
+
+// Writes the directory `to`: the golden GPT-2 as old programs export it, with its tied head stored
+// and with masks and frequencies of several dtypes, which are no parameters.
+absl::Status WriteWithBuffers(const std::string& golden, const std::string& to);
 
 }  // namespace sotto::inference
 

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
+#include "common/checkpoint/safetensors_writer.h"
 #include "common/spec/hugging_face_model.h"
 #include "gtest/gtest.h"
 #include "server/planning/inference_planner.h"
@@ -67,6 +68,7 @@ struct Case {
   int continuation_tokens = 0;  // of the prompt's; SCORE
   int new_tokens = 0;           // GENERATE
   std::vector<int32_t> layers;  // CAPTURE
+  std::string matrix;           // EDIT: whose direction, of the model's width, is removed
   int batch_size = 8;
 };
 
@@ -82,14 +84,18 @@ class InferenceMemoryTest : public ::testing::TestWithParam<Case> {
     v1::JobSpec spec;
     spec.mutable_model()->set_hugging_face_directory(folder_ + "/model");
     v1::InferenceSpec& inference = *spec.mutable_inference();
-    inference.set_prompt_file(folder_ + "/prompts.jsonl");
     inference.set_output(folder_ + "/out");
+    spec.mutable_workers()->set_count(c.ranks.world_size);
+    spec.mutable_workers()->set_strategy(c.ranks.strategy);
+    if (!c.matrix.empty()) {
+      inference.mutable_edit()->set_projections(folder_ + "/projections.safetensors");
+      return spec;
+    }
+    inference.set_prompt_file(folder_ + "/prompts.jsonl");
     inference.set_batch_size(c.batch_size);
     if (c.continuation_tokens > 0) inference.mutable_score();
     if (c.new_tokens > 0) inference.mutable_generate()->set_max_new_tokens(c.new_tokens);
     for (const int32_t layer : c.layers) inference.mutable_capture()->add_layers(layer);
-    spec.mutable_workers()->set_count(c.ranks.world_size);
-    spec.mutable_workers()->set_strategy(c.ranks.strategy);
     return spec;
   }
 
@@ -105,6 +111,15 @@ class InferenceMemoryTest : public ::testing::TestWithParam<Case> {
     ASSERT_OK(AtomicWriteFile(folder_ + "/prompts.jsonl", lines));
   }
 
+  void WriteProjections(int64_t width) const {
+    ASSERT_OK_AND_ASSIGN(checkpoint::SafetensorsWriter writer,
+                         checkpoint::SafetensorsWriter::Create(
+                             folder_ + "/projections.safetensors",
+                             {{.name = GetParam().matrix + ".direction", .shape = {width}}}, {}));
+    ASSERT_OK(writer.Append(std::vector<float>(width, 0.25f)));
+    ASSERT_OK(writer.Finish().status());
+  }
+
   const std::string folder_;
 };
 
@@ -112,12 +127,14 @@ TEST_P(InferenceMemoryTest, HighWaterMarkIsWithinThePlan) {
   const Case& c = GetParam();
   ASSERT_OK(integration::WriteModel(c.model(), folder_ + "/model"));
   WritePrompts();
+  WriteProjections(/*width=*/64);
   v1::JobSpec spec = Spec();
   ASSERT_OK(spec::CompleteModel(*spec.mutable_model()));
   planning::InferenceFacts facts;
-  facts.prompts = planning::PromptFacts{.prompts = c.prompts,
-                                        .longest = c.prompt_tokens,
-                                        .longest_continuation = c.continuation_tokens};
+  if (!spec.inference().has_edit())
+    facts.prompts = planning::PromptFacts{.prompts = c.prompts,
+                                          .longest = c.prompt_tokens,
+                                          .longest_continuation = c.continuation_tokens};
   ASSERT_OK_AND_ASSIGN(
       const v1::JobPlan plan,
       planning::PlanInference(spec, facts,
@@ -190,7 +207,16 @@ INSTANTIATE_TEST_SUITE_P(
              .model = UsualGpt2,
              .ranks = {v1::FULL_SHARD, 2},
              .new_tokens = 32},
-        Case{.name = "four_ranks", .model = Llama, .ranks = {v1::FULL_SHARD, 4}, .layers = {3}}),
+        Case{.name = "four_ranks", .model = Llama, .ranks = {v1::FULL_SHARD, 4}, .layers = {3}},
+        Case{.name = "edit", .model = UsualGpt2, .ranks = kOne, .matrix = "h.1.mlp.c_proj.weight"},
+        Case{.name = "edit_no_shard",
+             .model = Qwen,
+             .ranks = {v1::NO_SHARD, 2},
+             .matrix = "layers.0.self_attn.o_proj.weight"},
+        Case{.name = "edit_three_ranks",
+             .model = Llama,
+             .ranks = {v1::FULL_SHARD, 3},
+             .matrix = "layers.2.mlp.down_proj.weight"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

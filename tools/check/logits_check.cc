@@ -22,6 +22,7 @@
 #include "tools/check/rank_threads.h"
 #include "worker/comm/communicator.h"
 #include "worker/infer/model_saver.h"
+#include "worker/infer/save_plan.h"
 #include "worker/infer/sharded_model.h"
 #include "worker/infer/text_groups.h"
 #include "worker/train/initial_weights.h"
@@ -75,7 +76,7 @@ absl::Status RunRank(const LogitsJob& job, comm::Communicator& communicator,
         }));
   }
   if (!job.save.has_value()) return communicator.Barrier();
-  return infer::SaveModel(*model, communicator, *job.save, job.options.save_model);
+  return infer::SaveModel(*model, communicator, *job.save, {.directory = job.options.save_model});
 }
 
 absl::Status Write(const LogitsJob& job, const std::vector<float>& logits) {

@@ -22,6 +22,7 @@
 #include "worker/infer/generator.h"
 #include "worker/infer/line_output.h"
 #include "worker/infer/model_saver.h"
+#include "worker/infer/save_plan.h"
 #include "worker/infer/scorer.h"
 #include "worker/infer/sharded_model.h"
 #include "worker/infer/task.h"
@@ -110,18 +111,23 @@ class Inference {
     ASSIGN_OR_RETURN(const int64_t matrices,
                      ApplyProjections(edit.projections(), edit.scale() == 0 ? 1 : edit.scale(),
                                       model_->parameters()));
-    RETURN_IF_ERROR(CheckFinite(save, model_->parameters()));
     // Nobody writes before everybody has looked.
-    RETURN_IF_ERROR(communicator_.Barrier());
-    if (communicator_.rank() == 0) {
-      if (!options_.may_replace_output) RETURN_IF_ERROR(CheckIsFree(spec().output()));
-      // SaveModel says what is still there.
-      if (options_.may_replace_output) RemoveModel(spec().output());
-    }
-    RETURN_IF_ERROR(SaveModel(*model_, communicator_, save, spec().output(),
-                              options_.job.empty() ? "" : MergedPath(Unfinished())));
+    RETURN_IF_ERROR(train::AgreeOnStatus(communicator_, CheckFinite(save, model_->parameters())));
+    RETURN_IF_ERROR(train::AgreeOnStatus(communicator_, MakeRoom()));
+    RETURN_IF_ERROR(
+        SaveModel(*model_, communicator_, save,
+                  {.directory = spec().output(),
+                   .unfinished = options_.job.empty() ? "" : MergedPath(Unfinished())}));
     if (options_.report_progress != nullptr) options_.report_progress(matrices, matrices);
     return Outcome{.prompts = matrices};
+  }
+
+  // Where the edited model goes; SaveModel says what is still there.
+  absl::Status MakeRoom() const {
+    if (communicator_.rank() != 0) return absl::OkStatus();
+    if (!options_.may_replace_output) return CheckIsFree(spec().output());
+    RemoveModel(spec().output());
+    return absl::OkStatus();
   }
 
   // GENERATE, SCORE, CAPTURE.
