@@ -48,10 +48,14 @@ bool LayerMemory::keeps_input() const {
   return IsNorm() || layer_.kind == LayerKind::kConv2d;
 }
 
-// Mean and reciprocal deviation, or the latter alone.
+// Mean and reciprocal deviation, or the latter alone; of GroupNorm for each group, of which there
+// are as many as channels at most.
 double LayerMemory::Statistics() const {
   if (layer_.kind == LayerKind::kLayerNorm) return 2 * Rows();
-  return layer_.kind == LayerKind::kRmsNorm ? Rows() : 0;  // GroupNorm's are of groups, not rows.
+  if (layer_.kind == LayerKind::kGroupNorm) {
+    return 2 * static_cast<double>(shape_.examples * layer_.outputs);
+  }
+  return layer_.kind == LayerKind::kRmsNorm ? Rows() : 0;
 }
 
 double LayerMemory::InputGrad() const {
@@ -75,6 +79,15 @@ double LayerMemory::NormScratch() const {
   }
   if (layer_.kind == LayerKind::kConv2d) return PatchesOfExample();
   return IsNorm() ? WeightGradScratch(/*scaled=*/false) : 0;
+}
+
+// worker/nn/outer_product_norm; one row is measured without them.
+double LayerMemory::GramScratch(double examples) const {
+  const bool is_product = layer_.kind == LayerKind::kLinear || is_convolution() ||
+                          layer_.kind == LayerKind::kTiedEmbedding;
+  const double rows = layer_.Rows(shape_.tokens);
+  if (!is_product || !trains_weight_ || rows < 2) return 0;
+  return 2 * rows * rows * std::min(static_cast<double>(shape_.threads), examples);
 }
 
 double LayerMemory::HoldScratch() const {

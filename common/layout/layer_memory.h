@@ -28,6 +28,7 @@ class LayerMemory {
   // Its example's gradients are held in a slab (HeldForm::kSlab).
   bool has_slab() const { return is_trainable_ && !is_lookup(); }
 
+  bool is_tied() const { return layer_.kind == LayerKind::kTiedEmbedding; }
   bool is_convolution() const { return layer_.kind == LayerKind::kConv2d; }
   // What each of a convolution's Forward, BackwardInput and WeightGrad needs for itself, with an
   // input of `input` values: an upper bound. oneDNN may bring operands and result of one pass into
@@ -46,6 +47,9 @@ class LayerMemory {
   double NormScratch() const;
   double HoldScratch() const;
   double WeightGradScratch(bool scaled, double examples = -1) const;
+  // What AddExampleNormSq needs besides under Norm::kGram: both T x T matrices of one example on
+  // each thread that has one of `examples`. A tied embedding's: at its head's call site.
+  double GramScratch(double examples) const;
   // One gradient per example, rows on cache lines.
   double Slab() const;
 

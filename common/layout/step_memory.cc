@@ -63,6 +63,18 @@ class Step {
     return ModeOf(unit, layer).kept == Kept::kExampleGrads && MemoryOf(unit, layer).has_slab();
   }
 
+  bool TakesGram(int unit, int layer) const {
+    return ModeOf(unit, layer).norm == Norm::kGram && !HoldsGradient(unit, layer);
+  }
+
+  // Of a layer that is measured by itself: a convolution example by example. A tied embedding's
+  // matrices are its head's.
+  double GramScratch(int unit, int layer) const {
+    const LayerMemory memory = MemoryOf(unit, layer);
+    if (!TakesGram(unit, layer) || memory.is_tied()) return 0;
+    return memory.GramScratch(memory.is_convolution() ? 1 : examples_);
+  }
+
   double Slabs() const {
     double elements = 0;
     for (size_t unit = 0; unit < model_.units.size(); ++unit) {
@@ -228,6 +240,8 @@ class Step {
       return;
     }
     if (HoldsGradient(unit, layer)) return;
+    // A head is measured at once, deferred norms or not.
+    if (TakesGram(unit, layer)) Scratch(memory.GramScratch(count));
     if (!IsOnePass(ModeOf(unit, layer).kept)) return;
     book_.push_back({.unit = unit,
                      .layer = layer,
@@ -322,7 +336,9 @@ class Step {
                           .output_grads = grads,
                           .examples = examples_};
     const bool slab = HoldsGradient(unit, layer);
-    if (!deferred) Scratch(slab ? memory.HoldScratch() : memory.NormScratch());
+    if (!deferred) {
+      Scratch(slab ? memory.HoldScratch() : memory.NormScratch() + GramScratch(unit, layer));
+    }
     if (deferred) Hold(entry, deferred_);
     if (!slab && IsOnePass(mode.kept)) Hold(entry, book_);
   }
@@ -344,6 +360,13 @@ class Step {
       if (!HoldsGradient(entry.unit, entry.layer)) continue;
       Scratch(MemoryOf(entry.unit, entry.layer).HoldScratch());
       entry = {};
+    }
+    // Pairs of layer and example, side by side.
+    const double pairs = examples_ * static_cast<double>(deferred_.size());
+    for (const HeldVisit& entry : deferred_) {
+      const LayerMemory memory = MemoryOf(entry.unit, entry.layer);
+      if (entry.examples == 0 || !TakesGram(entry.unit, entry.layer) || memory.is_tied()) continue;
+      Scratch(memory.GramScratch(pairs));
     }
     deferred_.clear();
   }

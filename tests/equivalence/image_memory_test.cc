@@ -89,7 +89,7 @@ void PrintTo(const ImageCase& tested, std::ostream* out) { *out << tested.name; 
 
 std::vector<ImageCase> ImageCases() {
   std::vector<ImageCase> cases;
-  for (const char* mode : {"no_dp", "flash", "flash_bk", "per_example"}) {
+  for (const char* mode : {"no_dp", "ghost", "flash", "flash_bk", "per_example"}) {
     cases.push_back({absl::StrCat("mlp_", mode), mode, ChooseMlp});
     cases.push_back({absl::StrCat("vit_", mode), mode, ChooseVit});
     cases.push_back({absl::StrCat("dit_", mode), mode, ChooseDit});

@@ -1,18 +1,65 @@
-// Steps on 32768 tokens allocate nothing of T x T values, whichever modes `auto` chooses.
+// Steps on 32768 tokens allocate nothing of T x T values, whichever modes `auto` chooses: no
+// tensors, and nothing else that C++ allocates. Modes that take Gram matrices do, and their plan
+// says so.
+#include <malloc.h>
+
+#include <atomic>
 #include <cstdint>
+#include <cstdlib>
+#include <new>
 #include <string>
+#include <vector>
 
 #include "ATen/Functions.h"
 #include "common/base/status_matchers.h"
 #include "common/layout/device_profile.h"
 #include "common/layout/encoder_description.h"
+#include "common/layout/flat_layout.h"
 #include "common/layout/gpt2_description.h"
 #include "common/layout/image_descriptions.h"
 #include "common/layout/llama_description.h"
+#include "common/layout/memory.h"
 #include "common/layout/mode_choice.h"
 #include "gtest/gtest.h"
 #include "tests/equivalence/mode_run.h"
 #include "worker/memory/tensor_memory.h"
+
+namespace sotto::equivalence {
+namespace {
+
+// Bytes that operator new has given out, vectors' among them, and the most since ResetHeapPeak.
+std::atomic<int64_t> heap_bytes{0};
+std::atomic<int64_t> heap_peak_bytes{0};
+
+void AddHeap(void* memory) {
+  const auto bytes = static_cast<int64_t>(malloc_usable_size(memory));
+  const int64_t live = heap_bytes.fetch_add(bytes) + bytes;
+  int64_t peak = heap_peak_bytes.load();
+  while (live > peak && !heap_peak_bytes.compare_exchange_weak(peak, live)) {
+  }
+}
+
+void RemoveHeap(void* memory) {
+  if (memory != nullptr) heap_bytes -= static_cast<int64_t>(malloc_usable_size(memory));
+}
+
+}  // namespace
+}  // namespace sotto::equivalence
+
+// new[] and the forms that do not throw call this one.
+void* operator new(size_t bytes) {
+  void* const memory = std::malloc(bytes > 0 ? bytes : 1);
+  if (memory == nullptr) throw std::bad_alloc();
+  sotto::equivalence::AddHeap(memory);
+  return memory;
+}
+
+void operator delete(void* memory) noexcept {
+  sotto::equivalence::RemoveHeap(memory);
+  std::free(memory);
+}
+
+void operator delete(void* memory, size_t) noexcept { operator delete(memory); }
 
 namespace sotto::equivalence {
 namespace {
@@ -69,14 +116,29 @@ models::MicroBatch ImageBatch() {
           .values_BCHW = at::linspace(-1, 1, kSide * kSide).view({1, 1, kSide, kSide})};
 }
 
-// The most that a step of one example holds at once.
+// Bytes that tensors have asked for beyond what they held, and operator new likewise, at most.
+class Peaks {
+ public:
+  Peaks() : heap_begin_(heap_bytes.load()) {
+    heap_peak_bytes.store(heap_begin_);
+    memory::ResetTensorPeak();
+  }
+
+  int64_t Bytes() const { return memory::TensorPeakBytes() + heap_peak_bytes.load() - heap_begin_; }
+
+ private:
+  const int64_t heap_begin_;
+};
+
+// The most that a step of one example holds at once: an upper bound, since tensors and the rest
+// may peak at different moments.
 int64_t PeakOf(const layout::ModelDescription& description, const ModeOptions& mode,
                const models::MicroBatch& batch) {
   const TestModel model = MakeTestModel(description, /*stddev=*/0.1, /*seed=*/3);
   ModeRun run(model, mode, /*max_examples=*/1);
-  memory::ResetTensorPeak();
+  const Peaks peaks;
   run.Run(batch);
-  return memory::TensorPeakBytes();
+  return peaks.Bytes();
 }
 
 int64_t SquareBytes(int64_t length) { return length * length * int64_t{sizeof(float)}; }
@@ -175,9 +237,47 @@ TEST(LongLengthsTest, NormsOfATiedHeadHoldWhereTheVocabularyIsSmall) {
 }
 
 TEST(LongLengthsTest, ASquareWouldBeSeen) {
-  memory::ResetTensorPeak();
+  const Peaks of_tensors;
   at::empty({4096, 4096});
-  EXPECT_GE(memory::TensorPeakBytes(), SquareBytes(4096));
+  EXPECT_GE(of_tensors.Bytes(), SquareBytes(4096));
+  const Peaks of_vectors;
+  EXPECT_EQ(std::vector<float>(4096 * 4096).back(), 0);
+  EXPECT_GE(of_vectors.Bytes(), SquareBytes(4096));
+}
+
+// Planned tensors of a rank, whose step takes one example on each of two threads.
+int64_t PlannedBytes(const layout::ModelDescription& description, const std::string& mode,
+                     int64_t length) {
+  const layout::FlatLayout layout = *layout::FlatLayout::Create(description, /*world_size=*/1);
+  return layout::EstimateMemory(description, layout,
+                                {.mode = *layout::FindMode(mode),
+                                 .micro_batch_size = 2,
+                                 .longest_length = length,
+                                 .threads_per_rank = 2})
+      .tensor_bytes();
+}
+
+// What the other modes do without: two matrices on each thread. The plan has them, so that a job
+// that they do not fit is refused.
+TEST(LongLengthsTest, GramMatricesArePlanned) {
+  for (const std::string mode : {"ghost", "ghost_bk"}) {
+    EXPECT_GE(PlannedBytes(Llama(kLong), mode, kLong), 2 * 2 * SquareBytes(kLong)) << mode;
+  }
+  for (const std::string mode : {"flash", "flash_bk", "per_example"}) {
+    EXPECT_LT(PlannedBytes(Llama(kLong), mode, kLong), SquareBytes(kLong) / 16) << mode;
+  }
+}
+
+// At a length that a test can afford, the mark is where the plan says: the matrices are tensors,
+// and no vector holds another.
+TEST(LongLengthsTest, GramMatricesAreTensorsOfThePlannedSize) {
+  constexpr int64_t kShorter = 2048;
+  const models::MicroBatch batch = MakeMicroBatch(1, kShorter, kVocabulary, /*seed=*/4);
+  for (const std::string mode : {"ghost", "ghost_bk"}) {
+    const int64_t peak = PeakOf(Llama(kShorter), {.mode = mode}, batch);
+    EXPECT_GE(peak, 2 * SquareBytes(kShorter)) << mode;
+    EXPECT_LT(peak, 3 * SquareBytes(kShorter)) << mode;
+  }
 }
 
 }  // namespace

@@ -213,6 +213,18 @@ std::vector<Case> AllCases() {
   };
   add_checkpointed("checkpointed", CheckpointEverySecond);
   add_checkpointed("second_checkpointed", CheckpointTheSecond);
+  // Gram matrices of examples that threads measure side by side outweigh all else.
+  for (const char* mode : {"ghost", "ghost_bk"}) {
+    for (int threads : {1, 2}) {
+      Case pairs{absl::StrCat(mode, "_long_", threads, "_threads"),
+                 Sized(mode, 64, 3, 512, 768, 3)};
+      pairs.options.threads_per_rank = threads;
+      cases.push_back(std::move(pairs));
+    }
+    Case deferred{absl::StrCat(mode, "_long_deferred"), Sized(mode, 64, 3, 512, 768, 3)};
+    deferred.options.deferred_norms = true;
+    cases.push_back(std::move(deferred));
+  }
   Case kept{"kept_gathered", Usual("per_example")};
   kept.options.adjust = KeepGathered;
   cases.push_back(std::move(kept));

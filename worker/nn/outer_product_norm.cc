@@ -155,15 +155,38 @@ bool GramIsCheaper(const Factors& f) {
   return gram < f.tokens * f.left_width * f.right_width;
 }
 
+// Room for both Gram matrices of one example on each thread of a loop over examples: a tensor, so
+// that worker/memory counts it, made before the loop, so that it is there at once in every run.
+// Known to common/layout/layer_memory. Nothing unless the form takes whole matrices.
+class GramMatrices {
+ public:
+  GramMatrices(NormForm form, int64_t examples, int64_t tokens) {
+    if (form != NormForm::kGram || tokens == 1 || examples == 0) return;
+    // A loop inside another one runs in its thread alone.
+    const int64_t threads =
+        at::in_parallel_region() ? 1 : std::min<int64_t>(at::get_num_threads(), examples);
+    values_ = at::empty({threads, 2 * tokens * tokens}, at::kFloat);
+  }
+
+  // The calling thread's, 2 T^2 values; null for another form.
+  float* OfThisThread() const {
+    if (!values_.defined()) return nullptr;
+    return values_.data_ptr<float>() + at::get_thread_num() * values_.stride(0);
+  }
+
+ private:
+  at::Tensor values_;
+};
+
 // Both Gram matrices in full.
-GramSum WholeGramNormSq(const Factors& f, std::vector<float>& scratch) {
+GramSum WholeGramNormSq(const Factors& f, float* left_gram) {
   const int64_t size = f.tokens * f.tokens;
-  scratch.resize(static_cast<size_t>(2 * size));
-  Gram(f.left, f.tokens, f.left, f.tokens, f.left_width, scratch.data());
-  Gram(f.right, f.tokens, f.right, f.tokens, f.right_width, scratch.data() + size);
-  GramSum total = TileSum(scratch.data(), scratch.data() + size, size);
-  total.longest_left = LargestOnDiagonal(scratch.data(), f.tokens, 0);
-  total.longest_right = LargestOnDiagonal(scratch.data() + size, f.tokens, 0);
+  float* const right_gram = left_gram + size;
+  Gram(f.left, f.tokens, f.left, f.tokens, f.left_width, left_gram);
+  Gram(f.right, f.tokens, f.right, f.tokens, f.right_width, right_gram);
+  GramSum total = TileSum(left_gram, right_gram, size);
+  total.longest_left = LargestOnDiagonal(left_gram, f.tokens, 0);
+  total.longest_right = LargestOnDiagonal(right_gram, f.tokens, 0);
   return total;
 }
 
@@ -177,7 +200,8 @@ double VectorNormSq(const float* values, int64_t width) {
   return kernels::SumOfSquares(absl::MakeConstSpan(values, static_cast<size_t>(width)));
 }
 
-double NormSq(const Factors& f, NormForm form, std::vector<float>& scratch) {
+// `matrices`: 2 T^2 values with kGram.
+double NormSq(const Factors& f, NormForm form, float* matrices, std::vector<float>& scratch) {
   if (f.tokens == 1) {
     const double left = VectorNormSq(f.left, f.left_width);
     const double right = VectorNormSq(f.right, f.right_width);
@@ -189,7 +213,7 @@ double NormSq(const Factors& f, NormForm form, std::vector<float>& scratch) {
   if (form == NormForm::kFromGradient) return WholeProductNormSq(f, scratch);
   if (form == NormForm::kTiled && !GramIsCheaper(f)) return DirectNormSq(f, scratch);
   const GramSum gram =
-      form == NormForm::kGram ? WholeGramNormSq(f, scratch) : TiledGramNormSq(f, scratch);
+      form == NormForm::kGram ? WholeGramNormSq(f, matrices) : TiledGramNormSq(f, scratch);
   return gram.HoldsFor(f) ? gram.sum : DirectNormSq(f, scratch);
 }
 
@@ -218,10 +242,11 @@ void AddOuterProductNormSq(const at::Tensor& left_BTL, const at::Tensor& right_B
   const at::Tensor left = left_BTL.contiguous();
   const at::Tensor right = right_BTR.contiguous();
   double* norm_sq = norm_sq_B.data_ptr<double>();
+  const GramMatrices matrices(form, left.size(0), left.size(1));
   at::parallel_for(0, left.size(0), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch;
     for (int64_t b = begin; b < end; ++b) {
-      norm_sq[b] += NormSq(ExampleFactors(left, right, b), form, scratch);
+      norm_sq[b] += NormSq(ExampleFactors(left, right, b), form, matrices.OfThisThread(), scratch);
     }
   });
 }
@@ -234,6 +259,8 @@ at::Tensor InputGradsWithNormSq(const at::Tensor& input_BTI, const at::Tensor& g
   const at::Tensor input_grads = at::empty(input.sizes(), input.options());
   float* out = input_grads.data_ptr<float>();
   double* norm_sq = norm_sq_B.defined() ? norm_sq_B.data_ptr<double>() : nullptr;
+  const GramMatrices matrices(norm_sq == nullptr ? NormForm::kTiled : form, input.size(0),
+                              input.size(1));
   at::parallel_for(0, input.size(0), 1, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch;
     for (int64_t b = begin; b < end; ++b) {
@@ -241,7 +268,7 @@ at::Tensor InputGradsWithNormSq(const at::Tensor& input_BTI, const at::Tensor& g
       InputGrads(f, weight.const_data_ptr<float>(), output_first,
                  out + b * f.tokens * f.left_width);
       if (norm_sq == nullptr) continue;
-      norm_sq[b] += NormSq(f, form, scratch);
+      norm_sq[b] += NormSq(f, form, matrices.OfThisThread(), scratch);
       if (with_bias) norm_sq[b] += ColumnSumNormSq(f, scratch);
     }
   });

@@ -12,7 +12,8 @@ namespace sotto::nn {
 
 // Adds ||M_b||^2 to norm_sq_B (float64). With one token it is |left|^2 |right|^2 in every form;
 // else, for one example per thread,
-//   kGram          sum_{t,s} (left_t . left_s)(right_t . right_s) from two T x T matrices;
+//   kGram          sum_{t,s} (left_t . left_s)(right_t . right_s) from two T x T matrices, which
+//                  are a tensor of 8 T^2 bytes for each thread that has an example;
 //   kTiled         the cheaper of the same sum over its upper triangle, in tiles of at most
 //                  128 x 128, and tiles of M_b, squared and dropped;
 //   kFromGradient  the whole of M_b.
