@@ -300,12 +300,6 @@ TEST(PlanTextTest, SaysWhatIsChargedAndPromised) {
   EXPECT_THAT(text, HasSubstr("by at most epsilon = 2.5, delta = 1e-06 if no attempt is lost, and "
                               "at most epsilon = 2.75, delta = 1e-06 with the crash reserve."));
   EXPECT_THAT(text, Not(HasSubstr("not private")));
-  TEST(PlanTextTest, SaysWhenCachesAreCleared) {
-    v1::JobPlan plan;
-    EXPECT_THAT(PlanText(plan), Not(HasSubstr("caches")));
-    plan.mutable_spec()->mutable_workers()->set_clear_caches_every_steps(50);
-    EXPECT_THAT(PlanText(plan), HasSubstr("every 50 steps, after loading and after evaluations"));
-  }
 }
 
 TEST(PlanTextTest, SaysWhatInferenceReadsAndWrites) {
