@@ -115,9 +115,8 @@ TEST(InferencePlanTest, WhatTheHostCannotHoldIsRefused) {
                        spec::ParseJobSpec(std::string(kModel) + GENERATE(""), spec::Format::kYaml));
   HostFacts host = MakeDemoHost();
   host.memory_bytes = int64_t{16} << 20;
-  EXPECT_THAT(
-      PlanInference(spec, MakeFacts(), host),
-      StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("inference.batch_size needs")));
+  EXPECT_THAT(PlanInference(spec, MakeFacts(), host),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("and the host has 16777216")));
 }
 
 TEST(InferencePlanTest, TrainingIsPlannedWithoutInference) {
@@ -166,6 +165,9 @@ INSTANTIATE_TEST_SUITE_P(
                       "model.adaptation", NOT_TRAINED},
         InferenceRule{"Reshard", GENERATE("") "workers: {reshard_after_forward: {none: true}}\n",
                       "workers.reshard_after_forward", NOT_TRAINED},
+        InferenceRule{"CheckedOperations", GENERATE("") "workers: {check_operations: true}\n",
+                      "workers.check_operations",
+                      "must be left out: it checks the operations of a training's schedule"},
         InferenceRule{"ClearedCaches", GENERATE("") "workers: {clear_caches_every_steps: 1}\n",
                       "workers.clear_caches_every_steps", NOT_TRAINED}),
     [](const auto& info) { return info.param.name; });
