@@ -1,7 +1,8 @@
 #include "server/planning/inference_planner.h"
 
 #include <algorithm>
-#include <limits>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,8 +19,10 @@
 #include "common/spec/sharding_choice.h"
 #include "server/planning/defaults.h"
 #include "server/planning/inference_rules.h"
+#include "server/planning/memory_remedies.h"
 #include "server/planning/model_facts.h"
 #include "server/planning/rules.h"
+#include "server/planning/spec_rules.h"
 
 namespace sotto::planning {
 namespace {
@@ -121,6 +124,25 @@ v1::ShardingPlan ShardingOf(const v1::WorkersSpec& workers, const layout::RankGr
   return plan;
 }
 
+// The model on the ranks of a spec with defaults.
+struct Placed {
+  layout::RankGrid grid;
+  layout::FlatLayout layout;
+  int threads = 1;  // of a rank
+};
+
+// INVALID_ARGUMENT: no layout can be made.
+absl::StatusOr<Placed> Place(const v1::WorkersSpec& workers, const layout::ModelDescription& model,
+                             const HostFacts& host) {
+  const auto grid = layout::MakeRankGrid(spec::StrategyOf(workers.strategy()), workers.count(),
+                                         workers.shard_group_size());
+  if (!grid.has_value()) return absl::InvalidArgumentError("its ranks make no groups");
+  ASSIGN_OR_RETURN(layout::FlatLayout layout, layout::FlatLayout::Create(model, grid->shards));
+  return Placed{.grid = *grid,
+                .layout = std::move(layout),
+                .threads = std::max(1, host.cores / workers.count())};
+}
+
 v1::InferencePlan InferencePlanOf(const v1::JobSpec& spec, const InferenceFacts& facts) {
   v1::InferencePlan plan;
   plan.set_checkpoint_path(facts.checkpoint_path);
@@ -132,23 +154,34 @@ v1::InferencePlan InferencePlanOf(const v1::JobSpec& spec, const InferenceFacts&
   return plan;
 }
 
-void CheckHost(const v1::JobPlan& plan, const HostFacts& host, Rules& rules) {
-  const int64_t ranks = plan.sharding().world_size();
-  const int64_t limit =
-      host.memory_bytes > 0 ? host.memory_bytes / ranks : std::numeric_limits<int64_t>::max();
-  const bool reads = !plan.spec().inference().has_edit();
-  rules.Require(plan.memory().total_bytes() <= limit,
-                reads ? "inference.batch_size" : "workers.count",
-                absl::StrCat("needs ", plan.memory().total_bytes(),
-                             " bytes per rank, and the host has ", limit),
-                reads ? plan.spec().inference().batch_size() : static_cast<int32_t>(ranks));
+void CheckHost(const v1::JobPlan& plan, const layout::ModelDescription& model,
+               const InferenceFacts& facts, const HostFacts& host, Rules& rules) {
+  const v1::JobSpec& spec = plan.spec();
+  const int64_t limit = MemoryLimit(spec, host);
+  if (plan.memory().total_bytes() > limit) {
+    const auto bytes = [&](const v1::JobSpec& changed) -> std::optional<int64_t> {
+      Rules broken;
+      CheckWorkers(changed.workers(), host, broken);
+      const absl::StatusOr<Placed> placed = Place(changed.workers(), model, host);
+      if (!broken.Check().ok() || !placed.ok()) return std::nullopt;
+      return MemoryOf(changed, model, placed->layout, facts, placed->threads).total_bytes();
+    };
+    std::string field;
+    const std::string remedies = InferenceRemedies(spec, host, bytes, field);
+    rules.Break(field,
+                absl::StrCat("needs ", plan.memory().total_bytes(), " bytes per rank, ",
+                             plan.memory().parameters_bytes(),
+                             " of them for parameters, and the host has ", limit, "; ", remedies),
+                absl::StrCat(field == "workers.count" ? spec.workers().count()
+                                                      : spec.inference().batch_size()));
+  }
   rules.Require(
       host.communicator_bytes == 0 ||
           plan.sharding().communicator_bytes() <= host.communicator_bytes,
       "workers.count",
       absl::StrCat("needs ", plan.sharding().communicator_bytes(),
                    " bytes of shared memory, and the host gives ", host.communicator_bytes),
-      ranks);
+      spec.workers().count());
 }
 
 }  // namespace
@@ -171,18 +204,13 @@ absl::StatusOr<v1::JobPlan> PlanInference(const v1::JobSpec& spec, const Inferen
   };
   const absl::StatusOr<layout::ModelDescription> model = spec::DescribeModel(filled.model());
   if (!model.ok()) return broken(model.status().message());
-  const v1::WorkersSpec& workers = filled.workers();
-  const auto grid = layout::MakeRankGrid(spec::StrategyOf(workers.strategy()), workers.count(),
-                                         workers.shard_group_size());
-  if (!grid.has_value()) return broken("its ranks make no groups");
-  const absl::StatusOr<layout::FlatLayout> layout =
-      layout::FlatLayout::Create(*model, grid->shards);
-  if (!layout.ok()) return broken(layout.status().message());
-  const int threads = std::max(1, host.cores / workers.count());
-  *plan.mutable_sharding() = ShardingOf(workers, *grid, *model, *layout, threads);
-  *plan.mutable_memory() = MemoryOf(filled, *model, *layout, facts, threads);
-  plan.mutable_train()->set_parameters(layout->total_elements());
-  CheckHost(plan, host, rules);
+  const absl::StatusOr<Placed> placed = Place(filled.workers(), *model, host);
+  if (!placed.ok()) return broken(placed.status().message());
+  *plan.mutable_sharding() =
+      ShardingOf(filled.workers(), placed->grid, *model, placed->layout, placed->threads);
+  *plan.mutable_memory() = MemoryOf(filled, *model, placed->layout, facts, placed->threads);
+  plan.mutable_train()->set_parameters(placed->layout.total_elements());
+  CheckHost(plan, *model, facts, host, rules);
   RETURN_IF_ERROR(rules.Check());
   if (!facts.note.empty()) plan.add_notes(facts.note);
   return plan;

@@ -1,121 +1,196 @@
 #include "server/planning/memory_remedies.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/layout/gradient_mode.h"
 #include "common/layout/known_modes.h"
+#include "common/layout/memory.h"
 #include "server/planning/placement.h"
+#include "server/planning/rules.h"
+#include "server/planning/same_result.h"
+#include "server/planning/sharding_rules.h"
+#include "server/planning/spec_rules.h"
 
 namespace sotto::planning {
 namespace {
 
-std::string Mebibytes(int64_t bytes) {
-  return absl::StrFormat("%.0f MiB", static_cast<double>(bytes) / (1 << 20));
+// Halves, then one by one, down to 1.
+std::vector<int32_t> Smaller(int32_t size) {
+  std::vector<int32_t> sizes;
+  while (size > 1) sizes.push_back(size = size > 16 ? size / 2 : size - 1);
+  return sizes;
 }
 
-class Search {
- public:
-  Search(const HostFacts& host, int64_t limit) : host_(host), limit_(limit) {}
-
-  // What a rank needs; nothing when it is too much or the spec makes no job.
-  std::optional<int64_t> Fits(const v1::JobSpec& spec) const {
-    const absl::StatusOr<Placement> placement = Placement::Create(spec, host_);
-    if (!placement.ok()) return std::nullopt;
-    const std::string& mode = spec.gradient().mode();
-    layout::ModeChoice choice;
-    choice.mode = layout::FindMode(mode).value_or(layout::kFlashMode.mode);  // auto: the leanest
-    if (spec.gradient().deferred_norms()) choice.mode = layout::WithDeferredNorms(choice.mode);
-    choice.micro_batch_size = std::max(1, spec.train().micro_batch_size());
-    if (spec.train().has_activation_checkpointing() &&
-        choice.mode.kept == layout::Kept::kOutputGrads) {
-      return std::nullopt;  // Refused.
-    }
-    const int64_t bytes = placement->Memory(choice).total_bytes();
-    if (bytes > limit_) return std::nullopt;
-    return bytes;
+template <typename Apply>
+Remedy NumberRemedy(absl::string_view field, const std::vector<int32_t>& numbers, Apply apply) {
+  Remedy remedy{.field = std::string(field)};
+  for (int32_t number : numbers) {
+    remedy.values.push_back({absl::StrCat(field, " ", number),
+                             [apply, number](v1::JobSpec& spec) { apply(spec, number); }});
   }
-
-  void Try(const std::string& change, const v1::JobSpec& spec) {
-    if (const std::optional<int64_t> bytes = Fits(spec); bytes.has_value()) {
-      found_.push_back(absl::StrCat(change, " needs ", Mebibytes(*bytes)));
-    }
-  }
-
-  const std::vector<std::string>& found() const { return found_; }
-
- private:
-  const HostFacts& host_;
-  const int64_t limit_;
-  std::vector<std::string> found_;
-};
-
-// The largest that fits.
-void TrySmallerMicroBatches(const v1::JobSpec& spec, Search& search) {
-  v1::JobSpec changed = spec;
-  for (int32_t size = spec.train().micro_batch_size() - 1; size >= 1;
-       size = size > 16 ? size / 2 : size - 1) {
-    changed.mutable_train()->set_micro_batch_size(size);
-    if (!search.Fits(changed).has_value()) continue;
-    search.Try(absl::StrCat("train.micro_batch_size ", size), changed);
-    return;
-  }
+  return remedy;
 }
 
-void TryModes(const v1::JobSpec& spec, Search& search) {
+void ChangeWorkers(v1::JobSpec& spec, const v1::WorkersSpec& changes) {
+  const v1::WorkersSpec changed = ChangedWorkers(spec.workers(), changes);
+  *spec.mutable_workers() = changed;
+}
+
+Remedy FewerSlots(const v1::WorkersSpec& workers) {
+  return NumberRemedy("workers.gathered_slots", Smaller(workers.gathered_slots()),
+                      [](v1::JobSpec& spec, int32_t slots) {
+                        v1::WorkersSpec changes;
+                        changes.set_gathered_slots(slots);
+                        ChangeWorkers(spec, changes);
+                      });
+}
+
+Remedy FullShard(const v1::WorkersSpec& workers) {
+  Remedy remedy{.field = "workers.strategy"};
+  if (workers.strategy() == v1::FULL_SHARD) return remedy;
+  remedy.values.push_back({"workers.strategy FULL_SHARD", [](v1::JobSpec& spec) {
+                             v1::WorkersSpec changes;
+                             changes.set_strategy(v1::FULL_SHARD);
+                             ChangeWorkers(spec, changes);
+                           }});
+  return remedy;
+}
+
+// More where each may use a given number of bytes; fewer where they share a host, since what every
+// one needs for itself is then there less often.
+Remedy OtherWorkers(const v1::JobSpec& spec, const HostFacts& host) {
+  std::vector<int32_t> counts;
+  if (spec.gradient().memory_limit_bytes() > 0) {
+    for (int32_t count = spec.workers().count() + 1; count <= host.slots; ++count) {
+      counts.push_back(count);
+    }
+  } else {
+    for (int32_t count = spec.workers().count() - 1; count >= 1; --count) counts.push_back(count);
+  }
+  return NumberRemedy("workers.count", counts, [](v1::JobSpec& changed, int32_t count) {
+    changed.mutable_workers()->set_count(count);
+  });
+}
+
+Remedy SmallerMicroBatches(const v1::JobSpec& spec) {
+  return NumberRemedy("train.micro_batch_size", Smaller(spec.train().micro_batch_size()),
+                      [](v1::JobSpec& changed, int32_t size) {
+                        changed.mutable_train()->set_micro_batch_size(size);
+                      });
+}
+
+// The leanest mode combines.
+void AddModes(const v1::JobSpec& spec, std::vector<Remedy>& remedies) {
   const std::optional<layout::UnitMode> mode = layout::FindMode(spec.gradient().mode());
   if (!mode.has_value() || mode->norm == layout::Norm::kNone) return;  // `auto` has tried them.
   for (const layout::NamedMode& other :
        {layout::kFlashMode, layout::kPerExampleMode, layout::kFlashBkMode}) {
-    if (other.mode.kept == mode->kept) continue;
+    // The same, but for the T x T matrices of GRAM.
+    if (other.mode.kept == mode->kept && mode->norm != layout::Norm::kGram) continue;
     const std::string name(other.name);
-    v1::JobSpec changed = spec;
-    changed.mutable_gradient()->set_mode(name);
-    search.Try(absl::StrCat("gradient.mode ", name), changed);
+    remedies.push_back(
+        {.field = "gradient.mode",
+         .values = {{absl::StrCat("gradient.mode ", name),
+                     [name](v1::JobSpec& changed) { changed.mutable_gradient()->set_mode(name); }}},
+         .combines = other.name == layout::kFlashMode.name});
   }
 }
 
-// The fewest that fit. A limit that is the host's memory over its ranks shrinks with more of them.
-void TryMoreWorkers(const v1::JobSpec& spec, const HostFacts& host, Search& search) {
-  if (spec.gradient().memory_limit_bytes() <= 0 || spec.workers().strategy() == v1::HYBRID_SHARD) {
-    return;
-  }
-  v1::JobSpec changed = spec;
-  for (int count = spec.workers().count() + 1; count <= host.slots; ++count) {
-    changed.mutable_workers()->set_count(count);
-    if (!search.Fits(changed).has_value()) continue;
-    search.Try(absl::StrCat("workers.count ", count), changed);
-    return;
-  }
+Remedy Checkpointing(const v1::JobSpec& spec) {
+  Remedy remedy{.field = "train.activation_checkpointing"};
+  if (spec.train().has_activation_checkpointing()) return remedy;
+  remedy.values.push_back(
+      {remedy.field, [](v1::JobSpec& changed) {
+         changed.mutable_train()->mutable_activation_checkpointing()->set_every_blocks(1);
+       }});
+  return remedy;
 }
 
-void TryCheckpointing(const v1::JobSpec& spec, Search& search) {
-  if (spec.train().has_activation_checkpointing()) return;
-  v1::JobSpec changed = spec;
-  changed.mutable_train()->mutable_activation_checkpointing()->set_every_blocks(1);
-  search.Try("train.activation_checkpointing", changed);
+// What a rank needs; nothing when it is too much or the spec makes no job.
+std::optional<int64_t> TrainingBytes(const v1::JobSpec& spec, const HostFacts& host) {
+  Rules rules;
+  CheckWorkers(spec.workers(), host, rules);
+  CheckSharding(spec, rules);
+  const absl::StatusOr<Placement> placement = Placement::Create(spec, host);
+  if (!rules.Check().ok() || !placement.ok()) return std::nullopt;
+  layout::ModeChoice choice;
+  // auto: the leanest.
+  choice.mode = layout::FindMode(spec.gradient().mode()).value_or(layout::kFlashMode.mode);
+  if (spec.gradient().deferred_norms()) choice.mode = layout::WithDeferredNorms(choice.mode);
+  choice.micro_batch_size = std::max(1, spec.train().micro_batch_size());
+  const int64_t shared = layout::CommunicatorBytes(placement->layout(), spec.workers().count());
+  if (host.communicator_bytes > 0 && shared > host.communicator_bytes) return std::nullopt;
+  const int64_t bytes = placement->Memory(choice).total_bytes();
+  if (bytes > MemoryLimit(spec, host)) return std::nullopt;
+  return bytes;
+}
+
+std::string OneOf(const std::vector<FoundRemedy>& found) {
+  return absl::StrCat("one of these would fit: ",
+                      absl::StrJoin(found, ", ", [](std::string* out, const FoundRemedy& one) {
+                        absl::StrAppend(out, one.text);
+                      }));
 }
 
 }  // namespace
 
-std::string MemoryRemedies(const v1::JobSpec& spec, const HostFacts& host, int64_t limit_bytes,
-                           int64_t needed_bytes) {
-  Search search(host, limit_bytes);
-  TrySmallerMicroBatches(spec, search);
-  TryModes(spec, search);
-  TryMoreWorkers(spec, host, search);
-  TryCheckpointing(spec, search);
-  if (!search.found().empty()) {
-    return absl::StrCat("one of these would fit: ", absl::StrJoin(search.found(), ", "));
-  }
+int64_t MemoryLimit(const v1::JobSpec& spec, const HostFacts& host) {
+  if (spec.gradient().memory_limit_bytes() > 0) return spec.gradient().memory_limit_bytes();
+  if (host.memory_bytes > 0) return host.memory_bytes / spec.workers().count();
+  return std::numeric_limits<int64_t>::max();
+}
+
+std::string MemoryRemedies(const v1::JobSpec& spec, const HostFacts& host, int64_t needed_bytes) {
+  std::vector<Remedy> remedies = {SmallerMicroBatches(spec)};
+  AddModes(spec, remedies);
+  remedies.push_back(FewerSlots(spec.workers()));
+  remedies.push_back(FullShard(spec.workers()));
+  remedies.push_back(OtherWorkers(spec, host));
+  remedies.push_back(Checkpointing(spec));
+  const std::vector<FoundRemedy> found = FindRemedies(
+      spec, remedies, [&host](const v1::JobSpec& changed) { return TrainingBytes(changed, host); });
+  if (!found.empty()) return OneOf(found);
+  const bool has_limit = spec.gradient().memory_limit_bytes() > 0;
   return absl::StrCat(
-      "no one change of micro-batch, mode, workers or checkpointing would do: it "
-      "takes gradient.memory_limit_bytes ",
+      "no change of micro-batch, mode, slots, strategy, workers or checkpointing would do, nor all "
+      "of them together: it takes ",
+      has_limit ? "gradient.memory_limit_bytes " : "a share of the host's memory of ",
       needed_bytes);
+}
+
+std::string InferenceRemedies(const v1::JobSpec& spec, const HostFacts& host,
+                              absl::FunctionRef<std::optional<int64_t>(const v1::JobSpec&)> bytes,
+                              std::string& field) {
+  std::vector<Remedy> remedies;
+  constexpr char kBatch[] = "inference.batch_size";
+  remedies.push_back(NumberRemedy(kBatch, Smaller(spec.inference().batch_size()),
+                                  [](v1::JobSpec& changed, int32_t size) {
+                                    changed.mutable_inference()->set_batch_size(size);
+                                  }));
+  remedies.push_back(FewerSlots(spec.workers()));
+  remedies.push_back(FullShard(spec.workers()));
+  remedies.push_back(OtherWorkers(spec, host));
+  const std::vector<FoundRemedy> found =
+      FindRemedies(spec, remedies, [&](const v1::JobSpec& changed) {
+        std::optional<int64_t> needed = bytes(changed);
+        if (needed.has_value() && *needed > MemoryLimit(changed, host)) needed.reset();
+        return needed;
+      });
+  const bool reads_less = !found.empty() && found.front().fields.front() == kBatch;
+  field = reads_less ? kBatch : "workers.count";
+  if (!found.empty()) return OneOf(found);
+  std::string leanest;
+  const v1::JobSpec least = WithLeanest(spec, remedies, leanest);
+  return absl::StrCat("nothing that the job can change would do",
+                      leanest.empty() ? ""
+                                      : absl::StrCat(": even ", leanest, " needs ",
+                                                     Mebibytes(bytes(least).value_or(0))));
 }
 
 }  // namespace sotto::planning

@@ -1,7 +1,6 @@
 #include "server/planning/sharding_planner.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,13 +16,6 @@
 
 namespace sotto::planning {
 namespace {
-
-// Bytes that one rank may use.
-int64_t MemoryLimit(const v1::JobSpec& spec, const HostFacts& host) {
-  if (spec.gradient().memory_limit_bytes() > 0) return spec.gradient().memory_limit_bytes();
-  if (host.memory_bytes > 0) return host.memory_bytes / spec.workers().count();
-  return std::numeric_limits<int64_t>::max();
-}
 
 v1::MemoryPlan MemoryMessage(const layout::MemoryEstimate& estimate) {
   v1::MemoryPlan plan;
@@ -80,7 +72,7 @@ std::optional<layout::ModeChoice> Choose(const v1::JobSpec& spec, const HostFact
         fixed ? "train.micro_batch_size" : "gradient.memory_limit_bytes",
         absl::StrCat(fixed ? "needs" : "is too small: even micro-batches of one example need", " ",
                      needed, " bytes per rank, and the limit is ", limit, "; ",
-                     MemoryRemedies(spec, host, limit, needed)),
+                     MemoryRemedies(spec, host, needed)),
         fixed ? absl::StrCat(wanted) : absl::StrCat(limit));
     return std::nullopt;
   }
