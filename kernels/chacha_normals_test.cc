@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "kernels/cpu/normal_kernels.h"
 #include "kernels/reference/chacha_normals.h"
+#include "kernels/testing/kolmogorov.h"
 
 namespace sotto::kernels {
 namespace {
@@ -143,25 +144,14 @@ TEST(NormalsTest, KeysGiveDifferentNormals) {
   for (size_t i = 0; i < a.size(); ++i) EXPECT_NE(a[i], b[i]);
 }
 
-// Kolmogorov-Smirnov over n = 2^20 draws of a fixed key. P[sqrt(n) D > 2.7] = 2 exp(-2 * 2.7^2)
-// = 9.3e-7.
-double KolmogorovDistance(double scale) {
+// 2^20 draws of a fixed key.
+TEST(NormalsTest, AreStandardNormal) {
   std::vector<double> normals(1 << 20);
   FillNormals(MakeKey(8), 0, absl::MakeSpan(normals));
   std::sort(normals.begin(), normals.end());
-  double distance = 0;
-  for (size_t i = 0; i < normals.size(); ++i) {
-    const double cdf = 0.5 * std::erfc(-normals[i] * scale / std::sqrt(2.0));
-    const double n = static_cast<double>(normals.size());
-    distance = std::max({distance, cdf - i / n, (i + 1) / n - cdf});
-  }
-  return distance * std::sqrt(static_cast<double>(normals.size()));
-}
-
-TEST(NormalsTest, AreStandardNormal) {
-  EXPECT_LT(KolmogorovDistance(1.0), 2.7);
+  EXPECT_LT(KolmogorovDistance(normals, 1), kKolmogorovBound);
   // The same test refuses a scale that is off by two percent.
-  EXPECT_GT(KolmogorovDistance(1.02), 2.7);
+  EXPECT_GT(KolmogorovDistance(normals, 1 / 1.02), kKolmogorovBound);
 }
 
 // Lag correlations of n = 2^20 draws: standard deviation 2^-10; 5 of them has a false alarm of

@@ -1,14 +1,13 @@
 // Random histories: whatever is submitted, granted, repeated, returned, settled and interrupted in
 // whatever order, the ledger keeps its promises. The seed is printed and can be given back in
 // SOTTO_TEST_SEED.
-#include <cstdlib>
-#include <iostream>
 #include <map>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "common/base/status_matchers.h"
+#include "common/base/testing/printed_seed.h"
 #include "server/accounting/orders.h"
 #include "server/ledger/testing/ledger_fixture.h"
 
@@ -16,11 +15,6 @@ namespace sotto::ledger {
 namespace {
 
 using ::sotto::database::Transaction;
-
-uint64_t SeedOfRun() {
-  const char* given = std::getenv("SOTTO_TEST_SEED");
-  return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-}
 
 // A job as its workers see it.
 struct ModelJob {
@@ -205,9 +199,7 @@ class LedgerPropertyTest : public ::testing::Test, protected LedgerFixture {
 };
 
 TEST_F(LedgerPropertyTest, RandomHistoriesKeepEveryPromise) {
-  const uint64_t seed = SeedOfRun();
-  std::cout << "SOTTO_TEST_SEED=" << seed << std::endl;
-  random_.seed(seed);
+  random_.seed(PrintedSeed());
   ASSERT_OK(Register(MakeDataset("d")));
   ASSERT_OK(Register(MakeDataset("e")));
   for (int i = 0; i < 1500 && !HasFailure(); ++i) {

@@ -9,9 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
-#include <iostream>
 #include <random>
 #include <set>
 #include <sstream>
@@ -21,6 +19,7 @@
 #include "common/base/fd.h"
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
+#include "common/base/testing/printed_seed.h"
 #include "server/ledger/testing/ledger_fixture.h"
 #include "tests/durability/commit_load.h"
 #include "tests/durability/state.h"
@@ -34,11 +33,6 @@ using ::sotto::database::Transaction;
 using ::testing::HasSubstr;
 
 constexpr int kReportFd = 3;
-
-uint64_t SeedOfRun() {
-  const char* given = std::getenv("SOTTO_TEST_SEED");
-  return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-}
 
 class CommitCrashTest : public ::testing::Test {
  protected:
@@ -125,9 +119,7 @@ class CommitCrashTest : public ::testing::Test {
 };
 
 TEST_F(CommitCrashTest, KilledCoordinatorLosesNothingItReported) {
-  const uint64_t seed = SeedOfRun();
-  std::cout << "SOTTO_TEST_SEED=" << seed << std::endl;
-  random_.seed(seed);
+  random_.seed(PrintedSeed());
   std::vector<std::string> reports;
   int64_t num_grants = 0;
   for (int round = 0; round < 12 && !HasFailure(); ++round) {
@@ -145,9 +137,7 @@ TEST_F(CommitCrashTest, KilledCoordinatorLosesNothingItReported) {
 // A power cut leaves some prefix of the write-ahead log. Whatever the prefix, the state holds
 // together, and a longer one never holds less.
 TEST_F(CommitCrashTest, EveryPrefixOfTheLogHoldsTogether) {
-  const uint64_t seed = SeedOfRun();
-  std::cout << "SOTTO_TEST_SEED=" << seed << std::endl;
-  random_.seed(seed);
+  random_.seed(PrintedSeed());
   RunAndKill(60);
   ASSERT_OK_AND_ASSIGN(const std::string database, ReadFile(folder_ + "/sotto.db"));
   ASSERT_OK_AND_ASSIGN(const std::string log, ReadFile(folder_ + "/sotto.db-wal"));

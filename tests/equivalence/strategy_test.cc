@@ -1,6 +1,4 @@
 // Whole trainings under every strategy end at the same model.
-#include <algorithm>
-#include <cmath>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -12,6 +10,7 @@
 #include "common/layout/init_values.h"
 #include "common/spec/model_layout.h"
 #include "gtest/gtest.h"
+#include "tests/equivalence/run_comparison.h"
 #include "tests/equivalence/training_run.h"
 
 namespace sotto::equivalence {
@@ -31,17 +30,6 @@ RunOptions Options(const std::string& strategy, int world_size) {
           .shard_group_size = 2,
           .noise_multiplier = 1,
           .sgd_learning_rate = kLearningRate};
-}
-
-// The largest |a - b| / max(1, |b|).
-double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return INFINITY;
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(a[i]) - b[i]);
-    largest = std::max(largest, difference / std::max(1.0, std::abs(static_cast<double>(b[i]))));
-  }
-  return largest;
 }
 
 TEST(StrategyTest, EveryStrategyAddsTheSameNoiseAndEndsAtTheSameModel) {

@@ -1,7 +1,5 @@
 // The result of a training does not depend on the number of ranks, bit for bit (FULL_SHARD,
 // LocalCommunicator).
-#include <bit>
-#include <cmath>
 #include <string>
 #include <vector>
 
@@ -9,6 +7,7 @@
 #include "common/base/files.h"
 #include "common/base/status_matchers.h"
 #include "gtest/gtest.h"
+#include "tests/equivalence/run_comparison.h"
 #include "tests/equivalence/training_run.h"
 #include "worker/comm/testing/rank_processes.h"
 
@@ -16,15 +15,6 @@ namespace sotto::equivalence {
 namespace {
 
 std::string NewDirectory() { return *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-")); }
-
-// Elements that differ in any bit.
-int64_t Differences(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return -1;
-  int64_t count = 0;
-  for (size_t i = 0; i < a.size(); ++i)
-    count += std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]);
-  return count;
-}
 
 struct Case {
   std::string mode;

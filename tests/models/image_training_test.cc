@@ -1,8 +1,5 @@
 // Whole trainings on images: the same bits at every world size, the same model under every
 // strategy, and something learned.
-#include <algorithm>
-#include <bit>
-#include <cmath>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -12,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/dataset/value_file_writer.h"
 #include "gtest/gtest.h"
+#include "tests/equivalence/run_comparison.h"
 #include "tests/equivalence/training_run.h"
 #include "worker/comm/testing/rank_processes.h"
 
@@ -129,26 +127,6 @@ RunOptions OptionsOf(const Case& tested, const World& world, const std::string& 
 RunResult TrainIn(const Case& tested, const World& world) {
   const std::string directory = *MakeTempDir(absl::StrCat(testing::TempDir(), "/sotto-"));
   return Train(directory, OptionsOf(tested, world, directory));
-}
-
-int64_t Differences(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return -1;
-  int64_t count = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    count += std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]);
-  }
-  return count;
-}
-
-// The largest |a - b| / max(1, |b|).
-double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
-  if (a.size() != b.size()) return INFINITY;
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(a[i]) - b[i]);
-    largest = std::max(largest, difference / std::max(1.0, std::abs(static_cast<double>(b[i]))));
-  }
-  return largest;
 }
 
 class ImageTrainingTest : public testing::TestWithParam<Case> {};

@@ -2,7 +2,6 @@
 // textbook formula, finds no more than the budget.
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <iostream>
 #include <limits>
 #include <random>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "common/base/status_matchers.h"
+#include "common/base/testing/printed_seed.h"
 #include "server/ledger/job_charge.h"
 #include "server/ledger/testing/ledger_fixture.h"
 #include "server/planning/planner.h"
@@ -53,11 +53,6 @@ double EpsilonOf(const std::vector<Released>& releases, double delta) {
   return best;
 }
 
-uint64_t SeedOfRun() {
-  const char* given = std::getenv("SOTTO_TEST_SEED");
-  return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-}
-
 class BudgetTest : public ::testing::Test, protected ledger::LedgerFixture {
  protected:
   void SetUp() override { ASSERT_OK(Register(ledger::MakeDataset("fortunes"))); }
@@ -95,9 +90,7 @@ class BudgetTest : public ::testing::Test, protected ledger::LedgerFixture {
 };
 
 TEST_F(BudgetTest, AdmittedJobsStayWithinTheBudgetByAnotherAccountant) {
-  const uint64_t seed = SeedOfRun();
-  std::cout << "SOTTO_TEST_SEED=" << seed << std::endl;
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random(PrintedSeed());
   const auto draw = [&](int low, int high) {
     return std::uniform_int_distribution<int>(low, high)(random);
   };

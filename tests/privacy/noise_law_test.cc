@@ -8,6 +8,7 @@
 
 #include "ATen/ops/zeros.h"
 #include "gtest/gtest.h"
+#include "kernels/testing/kolmogorov.h"
 #include "worker/dp/clipped_sum.h"
 #include "worker/dp/clipped_sum_passkey.h"
 #include "worker/dp/mechanism.h"
@@ -16,6 +17,9 @@
 
 namespace sotto {
 namespace {
+
+using kernels::kKolmogorovBound;
+using kernels::KolmogorovDistance;
 
 constexpr double kMultiplier = 0.8;
 constexpr double kClipNorm = 0.5;
@@ -47,20 +51,6 @@ std::vector<float> Noise(const Draw& draw) {
   std::vector<float> noise(values, values + draw.count);
   for (float& value : noise) value = static_cast<float>(value / kStddev);
   return noise;
-}
-
-// sqrt(n) times the largest distance of the sample's distribution from that of a normal with this
-// standard deviation. `values` ascend. P[> 2.7] = 2 exp(-2 * 2.7^2) = 9.3e-7 for the right one.
-constexpr double kKolmogorovBound = 2.7;
-
-double KolmogorovDistance(const std::vector<float>& values, double stddev) {
-  const double n = static_cast<double>(values.size());
-  double distance = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const double cdf = 0.5 * std::erfc(-values[i] / (stddev * std::sqrt(2.0)));
-    distance = std::max({distance, cdf - i / n, (i + 1) / n - cdf});
-  }
-  return distance * std::sqrt(n);
 }
 
 // 3% off moves the distribution by 0.03 * max x phi(x) = 0.0073 at one standard deviation, where

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "gtest/gtest.h"
+#include "kernels/testing/kolmogorov.h"
 #include "tests/equivalence/training_run.h"
 #include "worker/comm/testing/rank_processes.h"
 
@@ -18,6 +19,8 @@ namespace {
 
 using equivalence::RunOptions;
 using equivalence::RunResult;
+using kernels::kKolmogorovBound;
+using kernels::KolmogorovDistance;
 
 constexpr double kNoiseMultiplier = 0.8;
 constexpr double kClipNorm = 0.5;
@@ -146,25 +149,13 @@ TEST(FrozenNoiseTest, FrozenParametersStayWhatTheyAre) {
   EXPECT_NEAR(RootMeanSquare(others), 1, 0.013);  // 102,000: 5.5 standard deviations are 1.2%
 }
 
-// Kolmogorov-Smirnov: P[sqrt(n) D > 2.7] = 2 exp(-2 * 2.7^2) = 9.3e-7.
-double KolmogorovDistance(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const double n = static_cast<double>(values.size());
-  double distance = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const double cdf = 0.5 * std::erfc(-values[i] / std::sqrt(2.0));
-    distance = std::max({distance, cdf - i / n, (i + 1) / n - cdf});
-  }
-  return distance * std::sqrt(n);
-}
-
 TEST(NoiseLawTest, DisplacementIsNormal) {
   std::vector<double> noise = Displacement(/*steps=*/2, {.size = 2});
   ASSERT_FALSE(noise.empty());
-  EXPECT_LT(KolmogorovDistance(noise), 2.7);
+  std::sort(noise.begin(), noise.end());
+  EXPECT_LT(KolmogorovDistance(noise, 1), kKolmogorovBound);
   // The test sees a standard deviation that is off by 5%.
-  for (double& value : noise) value *= 1.05;
-  EXPECT_GT(KolmogorovDistance(noise), 2.7);
+  EXPECT_GT(KolmogorovDistance(noise, 1 / 1.05), kKolmogorovBound);
 }
 
 // Correlations beyond 5.5 standard deviations: 4e-8 each.

@@ -1,5 +1,5 @@
 // Samplers, clip norms and noise from step to step, as whole trainings carry them out.
-#include <bit>
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -10,6 +10,7 @@
 #include "common/base/files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/equivalence/run_comparison.h"
 #include "tests/equivalence/training_run.h"
 #include "worker/comm/testing/rank_processes.h"
 
@@ -32,14 +33,10 @@ using Adjust = std::function<void(v1::JobPlan&)>;
 
 std::string NewDirectory() { return *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-")); }
 
+// Elements of the parameters that differ in any bit.
 int64_t Differences(const RunResult& a, const RunResult& b) {
   EXPECT_TRUE(a.succeeded && b.succeeded);
-  if (a.parameters.size() != b.parameters.size()) return -1;
-  int64_t count = 0;
-  for (size_t i = 0; i < a.parameters.size(); ++i) {
-    count += std::bit_cast<uint32_t>(a.parameters[i]) != std::bit_cast<uint32_t>(b.parameters[i]);
-  }
-  return count;
+  return equivalence::Differences(a.parameters, b.parameters);
 }
 
 // ---- Noise alone: no token counts, and SGD without momentum shows what a step added. ----

@@ -3,17 +3,15 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "common/base/clock.h"
 #include "common/base/files.h"
 #include "common/base/mutex.h"
 #include "common/base/status_matchers.h"
+#include "common/base/testing/printed_seed.h"
 #include "gmock/gmock.h"
 #include "tests/integration/testing/leftovers.h"
 #include "tests/integration/testing/tiny_job.h"
@@ -25,20 +23,10 @@ namespace {
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-// SOTTO_TEST_SEED repeats a run.
-uint64_t Seed() {
-  uint64_t seed = 0;
-  const char* given = std::getenv("SOTTO_TEST_SEED");
-  if (given == nullptr || !absl::SimpleAtoi(given, &seed)) seed = std::random_device()();
-  return seed;
-}
-
 }  // namespace
 
 void ServiceFixture::SetUp() {
-  const uint64_t seed = Seed();
-  std::cout << "seed: " << seed << std::endl;
-  random_.seed(seed);
+  random_.seed(PrintedSeed());
   shared_memory_before_ = NamedSharedMemory();
   ASSERT_OK_AND_ASSIGN(folder_, MakeTempDir("/tmp/sotto-test-"));
   state_dir_ = folder_ + "/state";
