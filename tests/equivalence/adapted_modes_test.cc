@@ -1,7 +1,6 @@
 // Adapters, biases alone and frozen parts: every gradient mode against a loop over examples in
 // float64 that knows trained parameters only, and what frozen ones cost: no norm, no gradient, no
 // noise.
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <ostream>
@@ -9,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "ATen/Functions.h"
 #include "ATen/Parallel.h"
 #include "common/base/log.h"
 #include "common/layout/adaptation.h"
@@ -17,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "tests/equivalence/autograd_gpt2.h"
 #include "tests/equivalence/mode_run.h"
+#include "tests/equivalence/reference.h"
 
 namespace sotto::equivalence {
 namespace {
@@ -49,15 +48,6 @@ std::vector<Subject> Subjects() {
   return subjects;
 }
 
-// A model, a micro-batch, and each example's loss and gradient in float64.
-struct Reference {
-  TestModel model;
-  models::MicroBatch batch;
-  std::vector<ExampleGradient> examples;
-  double clip_norm = 1;  // half of the examples are clipped
-  double largest = 0;    // norm
-};
-
 layout::ModelDescription DescriptionOf(const Subject& subject) {
   layout::ModelDescription description =
       *layout::MakeGpt2Description({.vocabulary_size = kVocabulary,
@@ -79,16 +69,11 @@ const Reference& ReferenceOf(const Subject& subject) {
                               .batch = MakeMicroBatch(kExamples, /*tokens=*/24, 40, /*seed=*/3)});
   Reference& reference = found->second;
   if (!is_new) return reference;
-  std::vector<double> norms;
   for (int64_t b = 0; b < kExamples; ++b) {
     reference.examples.push_back(AutogradExample(
         reference.model.description, reference.model.parameters, reference.batch.tokens_BT[b],
         reference.batch.loss_mask_BT[b], /*mean_loss=*/true));
-    norms.push_back(reference.examples.back().norm);
   }
-  std::sort(norms.begin(), norms.end());
-  reference.clip_norm = 0.5 * (norms[kExamples / 2 - 1] + norms[kExamples / 2]);
-  reference.largest = norms.back();
   return reference;
 }
 
@@ -119,57 +104,19 @@ class AdaptedModesTest : public ::testing::TestWithParam<Case> {
 INSTANTIATE_TEST_SUITE_P(Cases, AdaptedModesTest, ::testing::ValuesIn(Cases()),
                          [](const auto& info) { return NameOf(info.param); });
 
-void ExpectNorms(const Reference& reference, ModeRun& run) {
-  const at::Tensor losses_B = run.Losses(reference.batch);
-  for (size_t b = 0; b < reference.examples.size(); ++b) {
-    const ExampleGradient& expected = reference.examples[b];
-    EXPECT_NEAR(losses_B[b].item<double>(), expected.loss, 1e-5 * (1 + expected.loss));
-    EXPECT_NEAR(std::sqrt(run.norm_sq_B()[b].item<double>()), expected.norm,
-                1e-5 * expected.norm + 1e-7 * reference.largest)
-        << "example " << b;
-  }
-}
-
-// Each trained tensor within 1e-5 of itself and 1e-6 of the whole; frozen ones have no place.
-void ExpectSums(const Reference& reference, const UnitTensors& sums) {
-  UnitTensors expected;
-  double whole_sq = 0;
-  for (size_t unit = 0; unit < sums.size(); ++unit) {
-    expected.emplace_back();
-    for (size_t i = 0; i < sums[unit].size(); ++i) {
-      at::Tensor sum = at::zeros_like(reference.examples[0].gradients[unit][i]);
-      for (const ExampleGradient& example : reference.examples) {
-        sum.add_(example.gradients[unit][i], std::min(1.0, reference.clip_norm / example.norm));
-      }
-      whole_sq += sum.pow(2).sum().item<double>();
-      expected.back().push_back(sum);
-    }
-  }
-  for (size_t unit = 0; unit < sums.size(); ++unit) {
-    for (size_t i = 0; i < sums[unit].size(); ++i) {
-      const layout::ParameterDescription& parameter =
-          reference.model.description.units[unit].parameters[i];
-      ASSERT_EQ(sums[unit][i].defined(), parameter.trainable) << parameter.name;
-      if (!parameter.trainable) continue;
-      const at::Tensor& sum = expected[unit][i];
-      EXPECT_LE(sums[unit][i].to(at::kDouble).sub(sum).norm().item<double>(),
-                1e-5 * sum.norm().item<double>() + 1e-6 * std::sqrt(whole_sq))
-          << parameter.name;
-    }
-  }
-}
-
 TEST_P(AdaptedModesTest, NormsAndClippedSumsEqualTheFloat64Loop) {
   const Reference& reference = ReferenceOf(GetParam().subject);
   ASSERT_GT(reference.examples[0].norm, 0);
+  const double clip_norm = reference.ClipNorm();
   ModeRun run(reference.model,
               {.mode = GetParam().mode.mode,
                .deferred_norms = GetParam().mode.deferred_norms,
-               .applied_clip_norm = reference.clip_norm},
+               .applied_clip_norm = clip_norm},
               kExamples);
   run.Run(reference.batch);
   ExpectNorms(reference, run);
-  ExpectSums(reference, run.gradients());
+  ExpectLosses(reference, run.Losses(reference.batch));
+  ExpectSums(reference, run.gradients(), clip_norm);
 }
 
 // Gradient shards, and where noise falls, hold trained parameters alone.
@@ -201,11 +148,10 @@ TEST_P(AdaptedModesTest, FrozenPartsHaveNoGradientAndGetNoNoise) {
 TEST(UnclippedAdaptedTest, NoDpIsTheSumOfUnclippedGradients) {
   for (const Subject& subject : Subjects()) {
     SCOPED_TRACE(subject.name);
-    Reference reference = ReferenceOf(subject);
-    reference.clip_norm = INFINITY;
+    const Reference& reference = ReferenceOf(subject);
     ModeRun run(reference.model, {.mode = "no_dp"}, kExamples);
     run.Run(reference.batch);
-    ExpectSums(reference, run.gradients());
+    ExpectSums(reference, run.gradients(), INFINITY);
   }
 }
 

@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "tests/equivalence/autograd_all_layers.h"
 #include "tests/equivalence/mode_run.h"
+#include "tests/equivalence/reference.h"
 #include "worker/models/testing/all_layers_model.h"
 
 namespace sotto::equivalence {
@@ -66,15 +67,6 @@ std::vector<Subject> Subjects() {
   return subjects;
 }
 
-// Made once for all modes.
-struct Reference {
-  TestModel model;
-  models::MicroBatch batch;
-  std::vector<ExampleGradient> examples;
-  double clip_norm = 1;  // the median norm
-  double largest = 0;    // norm
-};
-
 // A query that sees one key looks at it whatever both are: their maps have no gradient, and what
 // float32 computes for it is rounding.
 bool NeedsTwoKeys(const Subject& subject) {
@@ -92,6 +84,7 @@ models::MicroBatch WithTwoKeys(const models::MicroBatch& batch) {
   return SelectFrom(batch, indices);
 }
 
+// Made once for all modes.
 const Reference& ReferenceOf(const Subject& subject, int64_t tokens) {
   static auto& references = *new std::map<std::pair<std::string, int64_t>, Reference>;
   const auto [found, is_new] = references.try_emplace(
@@ -102,57 +95,12 @@ const Reference& ReferenceOf(const Subject& subject, int64_t tokens) {
   Reference& reference = found->second;
   if (!is_new) return reference;
   if (NeedsTwoKeys(subject)) reference.batch = WithTwoKeys(reference.batch);
-  std::vector<double> norms;
   for (int64_t b = 0; b < reference.batch.tokens_BT.size(0); ++b) {
     reference.examples.push_back(AutogradAllLayers(
         reference.model.description, reference.model.parameters, reference.batch.tokens_BT[b],
         reference.batch.loss_mask_BT[b], /*mean_loss=*/true));
-    norms.push_back(reference.examples.back().norm);
   }
-  std::sort(norms.begin(), norms.end());
-  reference.largest = norms.back();
-  if (const double median = norms[norms.size() / 2]; median > 0) reference.clip_norm = median;
   return reference;
-}
-
-void ExpectNorms(const Reference& reference, const ModeRun& run) {
-  for (size_t b = 0; b < reference.examples.size(); ++b) {
-    const double expected = reference.examples[b].norm;
-    EXPECT_NEAR(std::sqrt(run.norm_sq_B()[b].item<double>()), expected,
-                1e-5 * expected + 1e-7 * reference.largest)
-        << "example " << b;
-  }
-}
-
-// Each tensor within 1e-5 of itself and 1e-6 of the whole.
-void ExpectClippedSums(const Reference& reference, const UnitTensors& sums) {
-  UnitTensors expected(sums.size());
-  double whole_sq = 0;
-  for (size_t unit = 0; unit < sums.size(); ++unit) {
-    for (size_t i = 0; i < sums[unit].size(); ++i) {
-      expected[unit].emplace_back();
-      if (!reference.examples[0].gradients[unit][i].defined()) continue;
-      at::Tensor sum = at::zeros(reference.model.parameters[unit][i].sizes(), at::kDouble);
-      for (const ExampleGradient& example : reference.examples) {
-        const double factor =
-            example.norm > reference.clip_norm ? reference.clip_norm / example.norm : 1;
-        sum.add_(example.gradients[unit][i], factor);
-      }
-      whole_sq += sum.pow(2).sum().item<double>();
-      expected[unit].back() = sum;
-    }
-  }
-  for (size_t unit = 0; unit < sums.size(); ++unit) {
-    for (size_t i = 0; i < sums[unit].size(); ++i) {
-      const at::Tensor& sum = expected[unit][i];
-      ASSERT_EQ(sums[unit][i].defined(), sum.defined());
-      if (!sum.defined()) continue;
-      EXPECT_LE(sums[unit][i].to(at::kDouble).sub(sum).norm().item<double>(),
-                1e-5 * sum.norm().item<double>() + 1e-6 * std::sqrt(whole_sq))
-          << reference.model.description.units[unit].name << "/"
-          << reference.model.description.units[unit].parameters[i].name;
-    }
-  }
 }
 
 struct Case {
@@ -192,15 +140,16 @@ class AllLayersTest : public ::testing::TestWithParam<Case> {
   static void ExpectTheFloat64Loop(int64_t tokens) {
     const auto& [mode, subject] = GetParam();
     const Reference& reference = ReferenceOf(subject, tokens);
+    const double clip_norm = reference.ClipNorm();
     ModeRun run(reference.model,
                 {.mode = mode.mode,
                  .deferred_norms = mode.deferred_norms,
-                 .applied_clip_norm = reference.clip_norm,
+                 .applied_clip_norm = clip_norm,
                  .make_model = models::MakeAllLayersModel},
                 reference.batch.tokens_BT.size(0));
     run.Run(reference.batch);
     ExpectNorms(reference, run);
-    ExpectClippedSums(reference, run.gradients());
+    ExpectSums(reference, run.gradients(), clip_norm);
   }
 };
 
@@ -254,12 +203,11 @@ INSTANTIATE_TEST_SUITE_P(Subjects, UnclippedAllLayersTest, ::testing::ValuesIn(S
                          [](const auto& info) { return info.param.name; });
 
 TEST_P(UnclippedAllLayersTest, NoDpIsTheSumOfUnclippedGradients) {
-  Reference reference = ReferenceOf(GetParam(), /*tokens=*/20);
-  reference.clip_norm = INFINITY;
+  const Reference& reference = ReferenceOf(GetParam(), /*tokens=*/20);
   ModeRun run(reference.model, {.mode = "no_dp", .make_model = models::MakeAllLayersModel},
               reference.batch.tokens_BT.size(0));
   run.Run(reference.batch);
-  ExpectClippedSums(reference, run.gradients());
+  ExpectSums(reference, run.gradients(), INFINITY);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <torch/torch.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -158,17 +157,6 @@ torch::Tensor Logits(const Named& p, const torch::Tensor& tokens) {
   return p.Edge(x.matmul(p.at(untied ? "root/lm_head.weight" : "root/wte.weight").t()));
 }
 
-torch::Tensor Loss(const torch::Tensor& logits, const torch::Tensor& tokens_T,
-                   const torch::Tensor& loss_mask_T, bool mean_loss) {
-  const int64_t scored = tokens_T.size(0) - 1;
-  torch::Tensor weights = loss_mask_T.to(torch::kDouble).slice(0, 1);
-  if (mean_loss) weights = weights / std::max(1.0, weights.sum().item<double>());
-  return -(weights * torch::log_softmax(logits.slice(0, 0, scored), -1)
-                         .gather(1, tokens_T.slice(0, 1).unsqueeze(1))
-                         .squeeze(1))
-              .sum();
-}
-
 }  // namespace
 
 ExampleGradient AutogradAllLayers(const layout::ModelDescription& description,
@@ -189,25 +177,9 @@ ExampleGradient AutogradAllLayers(const layout::ModelDescription& description,
       if (parameter.trainable) leaves.push_back(leaf);
     }
   }
-  const torch::Tensor loss = Loss(Logits(named, tokens_T), tokens_T, loss_mask_T, mean_loss);
-  const std::vector<torch::Tensor> gradients =
-      torch::autograd::grad({loss}, leaves, /*grad_outputs=*/{}, /*retain_graph=*/false,
-                            /*create_graph=*/false, /*allow_unused=*/true);
-  ExampleGradient result{.loss = loss.item<double>()};
-  double norm_sq = 0;
-  size_t next = 0;
-  for (size_t unit = 0; unit < parameters.size(); ++unit) {
-    result.gradients.emplace_back(parameters[unit].size());
-    for (size_t i = 0; i < parameters[unit].size(); ++i) {
-      if (!description.units[unit].parameters[i].trainable) continue;
-      at::Tensor& gradient = result.gradients.back()[i];
-      gradient = gradients[next].defined() ? gradients[next] : torch::zeros_like(leaves[next]);
-      norm_sq += gradient.pow(2).sum().item<double>();
-      ++next;
-    }
-  }
-  result.norm = std::sqrt(norm_sq);
-  return result;
+  const torch::Tensor loss =
+      LanguageLoss(Logits(named, tokens_T), tokens_T, loss_mask_T, mean_loss);
+  return GradientOf(description, loss, leaves);
 }
 
 }  // namespace sotto::equivalence

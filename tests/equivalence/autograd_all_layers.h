@@ -5,11 +5,11 @@
 
 #include "ATen/core/Tensor.h"
 #include "common/layout/model_description.h"
-#include "tests/equivalence/autograd_gpt2.h"
+#include "tests/equivalence/example_gradient.h"
 
 namespace sotto::equivalence {
 
-// As AutogradExample. Gradients of frozen parameters are undefined tensors and count for nothing.
+// Loss (LanguageLoss) and gradient of one example, in float64. Frozen parameters count for nothing.
 //
 // With `rounding` u > 0, what a computation of unit roundoff u does: every weight, every result of
 // an operation between layers and every gradient of one is multiplied by 1 + u x, x uniform in

@@ -88,35 +88,9 @@ ExampleGradient AutogradExample(const layout::ModelDescription& description,
       named.tensors[parameter.name] = value;
     }
   }
-  ExampleGradient result;
-  const int64_t scored = tokens_T.size(0) - 1;
   const torch::Tensor logits =
       Logits(std::get<layout::Gpt2Dimensions>(description.family), named, tokens_T);
-  torch::Tensor weights = loss_mask_T.to(torch::kDouble).narrow(0, 1, scored);
-  if (mean_loss) weights = weights / std::max(1.0, weights.sum().item<double>());
-  const torch::Tensor log_probabilities = torch::log_softmax(logits.narrow(0, 0, scored), -1)
-                                              .gather(1, tokens_T.narrow(0, 1, scored).unsqueeze(1))
-                                              .squeeze(1);
-  // Examples without a scored token have loss 0 whatever their logits are.
-  const torch::Tensor loss = -(weights * log_probabilities).sum();
-  result.loss = loss.item<double>();
-  const std::vector<torch::Tensor> gradients = torch::autograd::grad(
-      {loss}, leaves, /*grad_outputs=*/{}, /*retain_graph=*/false, /*create_graph=*/false,
-      /*allow_unused=*/true);
-  double norm_sq = 0;
-  size_t next = 0;
-  for (size_t unit = 0; unit < parameters.size(); ++unit) {
-    result.gradients.emplace_back();
-    for (size_t i = 0; i < parameters[unit].size(); ++i) {
-      const bool is_leaf = description.units[unit].parameters[i].trainable;
-      const torch::Tensor gradient = is_leaf ? gradients[next++] : torch::Tensor();
-      result.gradients.back().push_back(
-          gradient.defined() ? gradient : torch::zeros_like(parameters[unit][i], torch::kDouble));
-      norm_sq += result.gradients.back().back().pow(2).sum().item<double>();
-    }
-  }
-  result.norm = std::sqrt(norm_sq);
-  return result;
+  return GradientOf(description, LanguageLoss(logits, tokens_T, loss_mask_T, mean_loss), leaves);
 }
 
 }  // namespace sotto::equivalence

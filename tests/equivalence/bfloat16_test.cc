@@ -15,6 +15,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/equivalence/autograd_all_layers.h"
+#include "tests/equivalence/example_gradient.h"
 #include "tests/equivalence/mode_run.h"
 #include "torch/torch.h"
 #include "worker/models/testing/all_layers_model.h"
@@ -28,33 +29,15 @@ constexpr double kDeviations = 4;
 constexpr int64_t kExamples = 5;
 constexpr int64_t kTokens = 20;
 
-struct Clipped {
-  std::vector<double> norms;  // by example
-  UnitTensors sums;           // undefined for frozen parameters
-};
-
-// Each example's norm and the clipped sum, in float64.
-Clipped ClippedOf(const TestModel& model, const models::MicroBatch& batch, double clip_norm,
-                  double rounding) {
-  Clipped result;
+// The examples' losses and gradients in float64.
+std::vector<ExampleGradient> ExamplesOf(const TestModel& model, const models::MicroBatch& batch,
+                                        double rounding) {
+  std::vector<ExampleGradient> examples;
   for (int64_t b = 0; b < kExamples; ++b) {
-    const ExampleGradient example =
-        AutogradAllLayers(model.description, model.parameters, batch.tokens_BT[b],
-                          batch.loss_mask_BT[b], /*mean_loss=*/true, rounding);
-    result.norms.push_back(example.norm);
-    const double factor = std::min(1.0, clip_norm / example.norm);
-    if (b == 0) result.sums.resize(example.gradients.size());
-    for (size_t unit = 0; unit < example.gradients.size(); ++unit) {
-      if (b == 0) result.sums[unit].resize(example.gradients[unit].size());
-      for (size_t i = 0; i < example.gradients[unit].size(); ++i) {
-        const at::Tensor& gradient = example.gradients[unit][i];
-        at::Tensor& sum = result.sums[unit][i];
-        if (!gradient.defined()) continue;
-        sum = sum.defined() ? sum + factor * gradient : factor * gradient;
-      }
-    }
+    examples.push_back(AutogradAllLayers(model.description, model.parameters, batch.tokens_BT[b],
+                                         batch.loss_mask_BT[b], /*mean_loss=*/true, rounding));
   }
-  return result;
+  return examples;
 }
 
 double Distance(const at::Tensor& a, const at::Tensor& b) {
@@ -66,7 +49,8 @@ struct Expectation {
   TestModel model = MakeTestModel(models::DescribeAllLayers({}), /*stddev=*/0.3, /*seed=*/11);
   models::MicroBatch batch = MakeMicroBatch(kExamples, kTokens, /*vocabulary=*/8, /*seed=*/4);
   double clip_norm = 0;
-  Clipped exact;
+  std::vector<ExampleGradient> exact;
+  UnitTensors exact_sum;  // clipped
   std::vector<double> norm_deviations;
   std::vector<std::vector<double>> sum_deviations;
 };
@@ -74,22 +58,24 @@ struct Expectation {
 Expectation MakeExpectation() {
   torch::manual_seed(6);
   Expectation result;
-  std::vector<double> norms = ClippedOf(result.model, result.batch, 1, 0).norms;
+  result.exact = ExamplesOf(result.model, result.batch, /*rounding=*/0);
+  std::vector<double> norms;
+  for (const ExampleGradient& example : result.exact) norms.push_back(example.norm);
   std::sort(norms.begin(), norms.end());
   result.clip_norm = norms[kExamples / 2];
-  result.exact = ClippedOf(result.model, result.batch, result.clip_norm, 0);
+  result.exact_sum = ClippedSum(result.exact, result.clip_norm);
   result.norm_deviations.resize(kExamples);
-  for (const auto& unit : result.exact.sums) result.sum_deviations.emplace_back(unit.size());
+  for (const auto& unit : result.exact_sum) result.sum_deviations.emplace_back(unit.size());
   for (int draw = 0; draw < kDraws; ++draw) {
-    const Clipped drawn = ClippedOf(result.model, result.batch, result.clip_norm, kRoundoff);
+    const std::vector<ExampleGradient> drawn = ExamplesOf(result.model, result.batch, kRoundoff);
+    const UnitTensors drawn_sum = ClippedSum(drawn, result.clip_norm);
     for (int64_t b = 0; b < kExamples; ++b) {
-      result.norm_deviations[b] += std::pow(drawn.norms[b] - result.exact.norms[b], 2) / kDraws;
+      result.norm_deviations[b] += std::pow(drawn[b].norm - result.exact[b].norm, 2) / kDraws;
     }
-    for (size_t unit = 0; unit < drawn.sums.size(); ++unit) {
-      for (size_t i = 0; i < drawn.sums[unit].size(); ++i) {
-        if (!drawn.sums[unit][i].defined()) continue;
+    for (size_t unit = 0; unit < drawn_sum.size(); ++unit) {
+      for (size_t i = 0; i < drawn_sum[unit].size(); ++i) {
         result.sum_deviations[unit][i] +=
-            std::pow(Distance(drawn.sums[unit][i], result.exact.sums[unit][i]), 2) / kDraws;
+            std::pow(Distance(drawn_sum[unit][i], result.exact_sum[unit][i]), 2) / kDraws;
       }
     }
   }
@@ -131,22 +117,21 @@ TEST_P(Bfloat16Test, NormsAndClippedSumsStayWithinTheirRounding) {
   double largest_error = 0;
   for (int64_t b = 0; b < kExamples; ++b) {
     const double norm = std::sqrt(run.norm_sq_B()[b].item<double>());
-    EXPECT_NEAR(norm, expected.exact.norms[b], kDeviations * expected.norm_deviations[b])
-        << "example " << b;
-    largest_error = std::max(largest_error,
-                             std::fabs(norm - expected.exact.norms[b]) / expected.exact.norms[b]);
+    const double exact = expected.exact[b].norm;
+    EXPECT_NEAR(norm, exact, kDeviations * expected.norm_deviations[b]) << "example " << b;
+    largest_error = std::max(largest_error, std::fabs(norm - exact) / exact);
   }
   // Nothing near float32's 1e-7: it was bfloat16 that ran.
   EXPECT_GT(largest_error, 1e-5);
-  for (size_t unit = 0; unit < expected.exact.sums.size(); ++unit) {
-    for (size_t i = 0; i < expected.exact.sums[unit].size(); ++i) {
-      const at::Tensor& sum = expected.exact.sums[unit][i];
-      ASSERT_EQ(run.gradients()[unit][i].defined(), sum.defined());
-      if (!sum.defined()) continue;
-      EXPECT_LE(Distance(run.gradients()[unit][i], sum),
+  for (size_t unit = 0; unit < expected.exact_sum.size(); ++unit) {
+    const layout::UnitDescription& description = expected.model.description.units[unit];
+    for (size_t i = 0; i < expected.exact_sum[unit].size(); ++i) {
+      const layout::ParameterDescription& parameter = description.parameters[i];
+      ASSERT_EQ(run.gradients()[unit][i].defined(), parameter.trainable);
+      if (!parameter.trainable) continue;
+      EXPECT_LE(Distance(run.gradients()[unit][i], expected.exact_sum[unit][i]),
                 kDeviations * expected.sum_deviations[unit][i])
-          << expected.model.description.units[unit].name << "/"
-          << expected.model.description.units[unit].parameters[i].name;
+          << description.name << "/" << parameter.name;
     }
   }
 }
@@ -156,7 +141,7 @@ TEST_P(Bfloat16Test, NormsAndClippedSumsStayWithinTheirRounding) {
 TEST_P(Bfloat16Test, AnExampleIsClippedToTheNorm) {
   const Expectation& expected = Expected();
   for (int64_t b = 0; b < kExamples; ++b) {
-    const double clip_norm = 0.5 * expected.exact.norms[b];
+    const double clip_norm = 0.5 * expected.exact[b].norm;
     if (clip_norm == 0) continue;
     ModeRun run = MakeRun(GetParam(), clip_norm);
     run.Run(SelectFrom(expected.batch, {b}));

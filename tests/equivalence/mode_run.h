@@ -16,7 +16,7 @@
 #include "common/layout/gradient_mode.h"
 #include "common/layout/model_description.h"
 #include "common/layout/strategy.h"
-#include "tests/equivalence/autograd_gpt2.h"
+#include "tests/equivalence/example_gradient.h"
 #include "worker/comm/solo_communicator.h"
 #include "worker/dp/clipping_rule.h"
 #include "worker/dp/gradient_pass.h"

@@ -330,24 +330,6 @@ std::vector<double> LastNorms(const std::vector<ExampleGradient>& examples, int 
   return norms;
 }
 
-UnitTensors ClippedSum(const std::vector<ExampleGradient>& examples, double clip_norm) {
-  UnitTensors sums;
-  for (const ExampleGradient& example : examples) {
-    const double factor = example.norm > clip_norm ? clip_norm / example.norm : 1;
-    sums.resize(example.gradients.size());
-    for (size_t unit = 0; unit < sums.size(); ++unit) {
-      sums[unit].resize(example.gradients[unit].size());
-      for (size_t i = 0; i < sums[unit].size(); ++i) {
-        const at::Tensor& gradient = example.gradients[unit][i];
-        if (!gradient.defined()) continue;
-        at::Tensor& sum = sums[unit][i];
-        sum = sum.defined() ? sum.add(gradient, factor) : gradient.mul(factor);
-      }
-    }
-  }
-  return sums;
-}
-
 std::vector<SumResult> SumInWorld(int world_size, bool tied_head, double clip_norm) {
   const std::string directory = *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-"));
   comm::RankProcesses ranks(

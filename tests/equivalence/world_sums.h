@@ -10,7 +10,7 @@
 #include "common/layout/gradient_mode.h"
 #include "common/layout/model_description.h"
 #include "common/layout/strategy.h"
-#include "tests/equivalence/autograd_gpt2.h"
+#include "tests/equivalence/example_gradient.h"
 #include "worker/models/micro_batch.h"
 
 namespace sotto::equivalence {
@@ -41,9 +41,6 @@ std::vector<ExampleGradient> OracleGradients(const layout::ModelDescription& mod
 // The gradient norms of the rank's last micro-batch of the step; 0 for a dummy's.
 std::vector<double> LastNorms(const std::vector<ExampleGradient>& examples, int world_size,
                               int rank);
-
-// The examples' sum, each clipped to `clip_norm` (infinite: not clipped).
-UnitTensors ClippedSum(const std::vector<ExampleGradient>& examples, double clip_norm);
 
 // Per unit the trainable region's flat sum, without the world's padding.
 using FlatSums = std::vector<std::vector<float>>;

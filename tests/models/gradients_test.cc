@@ -1,6 +1,5 @@
 // Every family that is not GPT-2 under every gradient mode, on the path that training takes,
 // against autograd in float64 over one example at a time.
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <ostream>
@@ -15,7 +14,9 @@
 #include "common/layout/image_descriptions.h"
 #include "common/layout/llama_description.h"
 #include "gtest/gtest.h"
+#include "tests/equivalence/example_gradient.h"
 #include "tests/equivalence/mode_run.h"
+#include "tests/equivalence/reference.h"
 #include "tests/models/autograd_images.h"
 #include "tools/check/autograd_encoder.h"
 #include "tools/check/autograd_gradient.h"
@@ -138,21 +139,14 @@ models::MicroBatch BatchOf(const Family& family, int64_t examples) {
                      : ImageBatch(examples);
 }
 
-struct Reference {
-  TestModel model;
-  models::MicroBatch batch;
-  std::vector<ExampleGradient> examples;
-  double clip_norm = 1;  // the median norm
-};
-
-ExampleGradient GradientOf(const TestModel& model, const models::MicroBatch& batch, int64_t b) {
+ExampleGradient ExampleOf(const TestModel& model, const models::MicroBatch& batch, int64_t b) {
   const auto* llama = std::get_if<layout::LlamaDimensions>(&model.description.family);
   const auto* encoder = std::get_if<layout::EncoderDimensions>(&model.description.family);
   return check::AutogradOf(
       model.description, model.parameters, [&](const check::NamedTensors& named) {
         if (llama != nullptr) {
-          return check::LanguageLoss(check::AutogradLlamaLogits(*llama, named, batch.tokens_BT[b]),
-                                     batch.tokens_BT[b], batch.loss_mask_BT[b], /*is_mean=*/true);
+          return LanguageLoss(check::AutogradLlamaLogits(*llama, named, batch.tokens_BT[b]),
+                              batch.tokens_BT[b], batch.loss_mask_BT[b], /*is_mean=*/true);
         }
         if (encoder != nullptr) {
           return check::AutogradEncoderLoss(*encoder, named, batch.tokens_BT[b],
@@ -176,38 +170,10 @@ const Reference& ReferenceOf(const Family& family) {
                              .batch = BatchOf(family, kExamples)});
   Reference& reference = found->second;
   if (!is_new) return reference;
-  std::vector<double> norms;
   for (int64_t b = 0; b < kExamples; ++b) {
-    reference.examples.push_back(GradientOf(reference.model, reference.batch, b));
-    norms.push_back(reference.examples.back().norm);
+    reference.examples.push_back(ExampleOf(reference.model, reference.batch, b));
   }
-  std::sort(norms.begin(), norms.end());
-  reference.clip_norm = (norms[1] + norms[2]) / 2;  // Half of them are clipped.
   return reference;
-}
-
-// Each tensor within 1e-5 of itself and 1e-6 of the whole.
-void ExpectSums(const Reference& reference, double clip_norm, const UnitTensors& sums) {
-  UnitTensors expected(sums.size());
-  double whole_sq = 0;
-  for (size_t unit = 0; unit < sums.size(); ++unit) {
-    for (size_t i = 0; i < sums[unit].size(); ++i) {
-      at::Tensor sum = at::zeros(sums[unit][i].sizes(), at::kDouble);
-      for (const ExampleGradient& example : reference.examples) {
-        sum.add_(example.gradients[unit][i], std::min(1.0, clip_norm / example.norm));
-      }
-      whole_sq += sum.square().sum().item<double>();
-      expected[unit].push_back(sum);
-    }
-  }
-  for (size_t unit = 0; unit < sums.size(); ++unit) {
-    for (size_t i = 0; i < sums[unit].size(); ++i) {
-      const at::Tensor& sum = expected[unit][i];
-      EXPECT_LE(sums[unit][i].to(at::kDouble).sub(sum).norm().item<double>(),
-                1e-5 * sum.norm().item<double>() + 1e-6 * std::sqrt(whole_sq))
-          << reference.model.description.units[unit].parameters[i].name;
-    }
-  }
 }
 
 struct Case {
@@ -234,23 +200,21 @@ class FamilyGradientsTest : public ::testing::TestWithParam<Case> {
 
 TEST_P(FamilyGradientsTest, LossesNormsAndClippedSumsEqualTheFloat64Loop) {
   const Reference& reference = ReferenceOf(GetParam().family);
+  for (const ExampleGradient& example : reference.examples) ASSERT_GT(example.norm, 0);
+  const double clip_norm = reference.ClipNorm();
   ModeRun run(reference.model,
               {.mode = GetParam().mode.mode,
                .deferred_norms = GetParam().mode.deferred_norms,
-               .applied_clip_norm = reference.clip_norm},
+               .applied_clip_norm = clip_norm},
               reference.batch.tokens_BT.size(0));
   const at::Tensor losses_B = run.Losses(reference.batch);
   run.Run(reference.batch);
-  for (size_t b = 0; b < reference.examples.size(); ++b) {
-    const ExampleGradient& expected = reference.examples[b];
-    ASSERT_GT(expected.norm, 0);
-    EXPECT_NEAR(losses_B[b].item<double>(), expected.loss, 1e-5 * (1 + expected.loss));
-    EXPECT_NEAR(std::sqrt(run.norm_sq_B()[b].item<double>()), expected.norm, 1e-5 * expected.norm);
-  }
+  ExpectLosses(reference, losses_B);
+  ExpectNorms(reference, run, /*of_largest=*/0);
   if (losses_B.size(0) > static_cast<int64_t>(reference.examples.size())) {
     EXPECT_EQ(losses_B[-1].item<double>(), 0) << "of the dummy";
   }
-  ExpectSums(reference, reference.clip_norm, run.gradients());
+  ExpectSums(reference, run.gradients(), clip_norm);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, FamilyGradientsTest, ::testing::ValuesIn(Cases()),
@@ -264,7 +228,7 @@ TEST(UnclippedFamiliesTest, NoDpIsTheSumOfUnclippedGradientsWithoutTheDummy) {
     const Reference& reference = ReferenceOf(family);
     ModeRun run(reference.model, {.mode = "no_dp"}, reference.batch.tokens_BT.size(0));
     run.Run(reference.batch);
-    ExpectSums(reference, INFINITY, run.gradients());
+    ExpectSums(reference, run.gradients(), INFINITY);
   }
 }
 

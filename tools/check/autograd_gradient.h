@@ -8,7 +8,7 @@
 #include "ATen/core/Tensor.h"
 #include "absl/functional/function_ref.h"
 #include "common/layout/model_description.h"
-#include "tests/equivalence/autograd_gpt2.h"
+#include "tests/equivalence/example_gradient.h"
 
 namespace sotto::check {
 
@@ -20,11 +20,6 @@ using NamedTensors = std::map<std::string, at::Tensor>;
 equivalence::ExampleGradient AutogradOf(
     const layout::ModelDescription& description, const equivalence::UnitTensors& parameters,
     absl::FunctionRef<at::Tensor(const NamedTensors& named)> loss);
-
-// Loss of a record under a language model's logits [T, V]: positions are scored as
-// worker/models/micro_batch.h has it; mean: over the scored ones, 0 without any.
-at::Tensor LanguageLoss(const at::Tensor& logits_TV, const at::Tensor& tokens_T,
-                        const at::Tensor& loss_mask_T, bool is_mean);
 
 }  // namespace sotto::check
 

@@ -12,7 +12,7 @@
 #include "common/dataset/token_file.h"
 #include "common/layout/model_description.h"
 #include "proto/sotto/v1/plan.pb.h"
-#include "tests/equivalence/autograd_gpt2.h"
+#include "tests/equivalence/example_gradient.h"
 #include "tools/check/recorded_run.h"
 
 namespace sotto::check {

@@ -2,6 +2,7 @@
 
 #include <variant>
 
+#include "tests/equivalence/autograd_gpt2.h"
 #include "tools/check/autograd_encoder.h"
 #include "tools/check/autograd_gradient.h"
 #include "tools/check/autograd_llama.h"
@@ -44,8 +45,8 @@ equivalence::ExampleGradient ReferenceGradient(const layout::ModelDescription& d
   }
   if (const auto* llama = std::get_if<layout::LlamaDimensions>(&description.family)) {
     return AutogradOf(description, parameters, [&](const NamedTensors& named) {
-      return LanguageLoss(AutogradLlamaLogits(*llama, named, record.tokens_T), record.tokens_T,
-                          record.loss_mask_T, record.is_mean);
+      return equivalence::LanguageLoss(AutogradLlamaLogits(*llama, named, record.tokens_T),
+                                       record.tokens_T, record.loss_mask_T, record.is_mean);
     });
   }
   return equivalence::AutogradExample(description, parameters, record.tokens_T, record.loss_mask_T,

@@ -7,7 +7,7 @@
 #include "ATen/core/Tensor.h"
 #include "absl/status/status.h"
 #include "common/layout/model_description.h"
-#include "tests/equivalence/autograd_gpt2.h"
+#include "tests/equivalence/example_gradient.h"
 
 namespace sotto::check {
 
