@@ -101,6 +101,21 @@ absl::StatusOr<v1::Job> ServiceClient::Cancel(const std::string& id) {
   return Call(*jobs_, &v1::JobService::Stub::CancelJob, request);
 }
 
+absl::StatusOr<v1::Job> ServiceClient::Pause(const std::string& id) {
+  v1::PauseJobRequest request;
+  request.set_id(id);
+  return Call(*jobs_, &v1::JobService::Stub::PauseJob, request);
+}
+
+absl::StatusOr<v1::Job> ServiceClient::Resume(const std::string& id, int workers,
+                                              v1::Strategy strategy) {
+  v1::ResumeJobRequest request;
+  request.set_id(id);
+  request.mutable_workers()->set_count(workers);
+  request.mutable_workers()->set_strategy(strategy);
+  return Call(*jobs_, &v1::JobService::Stub::ResumeJob, request);
+}
+
 absl::Status ServiceClient::Watch(const std::string& id, int64_t after_sequence,
                                   const std::function<bool(const v1::JobEvent&)>& on_event) {
   const auto deadline = std::chrono::system_clock::now() + kWatchPatience;

@@ -30,6 +30,8 @@ class ServiceClient {
   absl::StatusOr<v1::Job> Submit(const v1::JobSpec& spec, const std::string& request_id = "");
   absl::StatusOr<v1::Job> GetJob(const std::string& id);
   absl::StatusOr<v1::Job> Cancel(const std::string& id);
+  absl::StatusOr<v1::Job> Pause(const std::string& id);
+  absl::StatusOr<v1::Job> Resume(const std::string& id, int workers, v1::Strategy strategy);
 
   // Hands every event after `after_sequence` to `on_event` until the job has ended, over as many
   // streams as that takes. `on_event` returns false to stop. Errors: those that are not the
