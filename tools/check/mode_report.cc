@@ -3,66 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "tools/check/mode_consistency.h"
 
 namespace sotto::check {
 namespace {
-
-using nlohmann::json;
-
-json SpreadJson(const Spread& spread) {
-  return {{"mean", spread.mean},
-          {"standard_deviation", spread.standard_deviation},
-          {"largest", spread.largest}};
-}
-
-json DifferenceJson(const std::optional<Difference>& difference) {
-  if (!difference.has_value()) return nullptr;
-  return {
-      {"loss", SpreadJson(difference->loss)},
-      {"gradient_norm", SpreadJson(difference->gradient_norm)},
-      {"largest_relative_gradient_norm", difference->largest_relative_gradient_norm},
-      {"largest_layer_gradient_norm", difference->largest_layer_gradient_norm},
-      {"largest_relative_layer_gradient_norm", difference->largest_relative_layer_gradient_norm},
-      {"largest_relative_layer_weight_norm", difference->largest_layer_weight_norm},
-      {"worst_layer", difference->worst_layer},
-      {"worst_step", difference->worst_step}};
-}
-
-// Series by step, and the layers.
-json RunJson(const RecordedRun& run) {
-  json losses, norms, parameters, distances, fractions;
-  for (const RecordedStep& step : run.steps) {
-    losses.push_back(step.loss);
-    norms.push_back(step.gradient_norm);
-    parameters.push_back(step.parameter_norm);
-    distances.push_back(step.parameter_distance);
-    fractions.push_back(step.clip_fraction);
-  }
-  return {{"loss_values", losses},         {"final_loss", run.FinalLoss()},
-          {"gradient_norms", norms},       {"average_gradient_norm", run.MeanGradientNorm()},
-          {"parameter_norms", parameters}, {"parameter_distances_from_oracle", distances},
-          {"clip_fractions", fractions},   {"layer_norms", ToJson(run)["layers"]}};
-}
-
-// Over the modes that compute the same as the reference or, without one, over those that clip.
-struct Consistency {
-  Spread final_loss;
-  Spread gradient_norm;
-  double loss_range = 0;
-  double gradient_norm_range = 0;
-};
-
-bool HasReference(const ModeComparison& comparison) {
-  return std::any_of(
-      comparison.outcomes.begin(), comparison.outcomes.end(), [&](const ModeOutcome& outcome) {
-        return outcome.status.ok() && outcome.mode.Label() == comparison.preset.reference;
-      });
-}
 
 // What the columns "ref." mean.
 std::string ReferenceText(const ModeComparison& comparison) {
@@ -77,36 +25,6 @@ std::string ReferenceText(const ModeComparison& comparison) {
       });
   return absl::StrCat("ref.: ", reference,
                       clips_differ ? "; modes without a value clip otherwise than it does." : ".");
-}
-
-double RangeOf(const std::vector<double>& values) {
-  if (values.empty()) return 0;
-  const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return *high - *low;
-}
-
-// Nothing where there are no such modes.
-std::optional<Consistency> ConsistencyOf(const ModeComparison& comparison) {
-  const bool has_reference = HasReference(comparison);
-  std::vector<double> losses, norms;
-  for (const ModeOutcome& outcome : comparison.outcomes) {
-    const bool counts = has_reference ? outcome.mode.Label() == comparison.preset.reference ||
-                                            outcome.from_reference.has_value()
-                                      : outcome.clips;
-    if (!outcome.status.ok() || !counts) continue;
-    losses.push_back(outcome.run.FinalLoss());
-    norms.push_back(outcome.run.MeanGradientNorm());
-  }
-  if (losses.empty()) return std::nullopt;
-  return Consistency{SpreadOf(losses), SpreadOf(norms), RangeOf(losses), RangeOf(norms)};
-}
-
-json ConsistencyJson(const std::optional<Consistency>& consistency) {
-  if (!consistency.has_value()) return nullptr;
-  return {{"final_loss", SpreadJson(consistency->final_loss)},
-          {"final_loss_range", consistency->loss_range},
-          {"average_gradient_norm", SpreadJson(consistency->gradient_norm)},
-          {"average_gradient_norm_range", consistency->gradient_norm_range}};
 }
 
 std::string ConsistencyText(const std::optional<Consistency>& consistency) {
@@ -203,59 +121,6 @@ std::string Heading(const ModeComparison& comparison) {
 }
 
 }  // namespace
-
-json MetricsJson(const ModeOutcome& outcome) {
-  json row = RunJson(outcome.run);
-  row["mode"] = outcome.mode.name;
-  row["deferred_norms"] = outcome.mode.deferred_norms;
-  row["world_size"] = outcome.mode.world_size;
-  row["clips"] = outcome.clips;
-  if (!outcome.status.ok()) row["error"] = std::string(outcome.status.message());
-  return row;
-}
-
-json ReportJson(const ModeComparison& comparison) {
-  const RunSettings& settings = comparison.preset.settings;
-  json report = {{"command", "modes"},
-                 {"preset", comparison.preset.name},
-                 {"model", settings.model.ShortDebugString()},
-                 {"parameters", comparison.parameters},
-                 {"settings",
-                  {{"length", settings.length},
-                   {"records", settings.records},
-                   {"batch", settings.batch},
-                   {"micro_batch", settings.micro_batch},
-                   {"steps", settings.steps},
-                   {"learning_rate", settings.learning_rate},
-                   {"clip_norm", settings.clip_norm},
-                   {"noise_multiplier", settings.noise_multiplier},
-                   {"seed", settings.seed},
-                   {"world_size", settings.world_size},
-                   {"strategy", v1::Strategy_Name(settings.strategy)}}},
-                 {"tolerance",
-                  {{"loss", comparison.tolerance.loss},
-                   {"gradient_norm", comparison.tolerance.gradient_norm},
-                   {"parameter_distance", comparison.tolerance.parameter_distance}}},
-                 {"reference", comparison.preset.reference},
-                 {"agrees", comparison.Agrees()}};
-  if (comparison.clipped_oracle) report["oracle"]["clipped"] = RunJson(*comparison.clipped_oracle);
-  if (comparison.unclipped_oracle) {
-    report["oracle"]["unclipped"] = RunJson(*comparison.unclipped_oracle);
-  }
-  for (const ModeOutcome& outcome : comparison.outcomes) {
-    json row = MetricsJson(outcome);
-    row["agrees"] = outcome.Agrees(comparison.tolerance);
-    row["difference_from_reference"] = DifferenceJson(outcome.from_reference);
-    row["difference_from_oracle"] = DifferenceJson(outcome.from_oracle);
-    report["modes"].push_back(std::move(row));
-  }
-  if (comparison.epsilon > 0) {
-    report["epsilon"] = comparison.epsilon;
-    report["delta"] = comparison.preset.delta;
-  }
-  report["consistency"] = ConsistencyJson(ConsistencyOf(comparison));
-  return report;
-}
 
 std::string ReportText(const ModeComparison& comparison) {
   std::string text = Heading(comparison);

@@ -17,6 +17,7 @@
 #include "common/base/status_macros.h"
 #include "tools/check/arguments.h"
 #include "tools/check/mode_comparison.h"
+#include "tools/check/mode_json.h"
 #include "tools/check/mode_plots.h"
 #include "tools/check/mode_report.h"
 #include "tools/check/number_range.h"
