@@ -63,16 +63,12 @@ class Step {
     return ModeOf(unit, layer).kept == Kept::kExampleGrads && MemoryOf(unit, layer).has_slab();
   }
 
-  bool TakesGram(int unit, int layer) const {
-    return ModeOf(unit, layer).norm == Norm::kGram && !HoldsGradient(unit, layer);
-  }
-
-  // Of a layer that is measured by itself: a convolution example by example. A tied embedding's
-  // matrices are its head's.
-  double GramScratch(int unit, int layer) const {
+  // Both T x T matrices of the examples that are measured at once. A tied embedding's are its
+  // head's.
+  double GramScratch(int unit, int layer, double examples) const {
     const LayerMemory memory = MemoryOf(unit, layer);
-    if (!TakesGram(unit, layer) || memory.is_tied()) return 0;
-    return memory.GramScratch(memory.is_convolution() ? 1 : examples_);
+    const bool takes = ModeOf(unit, layer).norm == Norm::kGram && !HoldsGradient(unit, layer);
+    return takes && !memory.is_tied() ? memory.GramScratch(examples) : 0;
   }
 
   double Slabs() const {
@@ -241,7 +237,7 @@ class Step {
     }
     if (HoldsGradient(unit, layer)) return;
     // A head is measured at once, deferred norms or not.
-    if (TakesGram(unit, layer)) Scratch(memory.GramScratch(count));
+    if (ModeOf(unit, layer).norm == Norm::kGram) Scratch(memory.GramScratch(count));
     if (!IsOnePass(ModeOf(unit, layer).kept)) return;
     book_.push_back({.unit = unit,
                      .layer = layer,
@@ -336,9 +332,8 @@ class Step {
                           .output_grads = grads,
                           .examples = examples_};
     const bool slab = HoldsGradient(unit, layer);
-    if (!deferred) {
-      Scratch(slab ? memory.HoldScratch() : memory.NormScratch() + GramScratch(unit, layer));
-    }
+    const double gram = GramScratch(unit, layer, memory.is_convolution() ? 1 : examples_);
+    if (!deferred) Scratch(slab ? memory.HoldScratch() : memory.NormScratch() + gram);
     if (deferred) Hold(entry, deferred_);
     if (!slab && IsOnePass(mode.kept)) Hold(entry, book_);
   }
@@ -364,9 +359,7 @@ class Step {
     // Pairs of layer and example, side by side.
     const double pairs = examples_ * static_cast<double>(deferred_.size());
     for (const HeldVisit& entry : deferred_) {
-      const LayerMemory memory = MemoryOf(entry.unit, entry.layer);
-      if (entry.examples == 0 || !TakesGram(entry.unit, entry.layer) || memory.is_tied()) continue;
-      Scratch(memory.GramScratch(pairs));
+      if (entry.examples > 0) Scratch(GramScratch(entry.unit, entry.layer, pairs));
     }
     deferred_.clear();
   }
