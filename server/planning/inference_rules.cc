@@ -32,10 +32,11 @@ void CheckLeftOut(const v1::JobSpec& spec, Rules& rules) {
   refuse(workers.has_reshard_after_forward(), "workers.reshard_after_forward");
   refuse(workers.has_wrapping(), "workers.wrapping");
   refuse(workers.prefetch_depth() != 0, "workers.prefetch_depth");
-  rules.Require(!workers.check_operations(), "workers.check_operations",
-                "must be left out: it checks the operations of a training's schedule, and inference "
-                "has none",
-                "true");
+  rules.Require(
+      !workers.check_operations(), "workers.check_operations",
+      "must be left out: it checks the operations of a training's schedule, and inference "
+      "has none",
+      "true");
   refuse(workers.clear_caches_every_steps() != 0, "workers.clear_caches_every_steps");
 }
 

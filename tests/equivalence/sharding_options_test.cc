@@ -15,6 +15,7 @@
 namespace sotto::equivalence {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 std::string NewDirectory() { return *MakeTempDir(absl::StrCat(::testing::TempDir(), "/sotto-")); }
@@ -185,6 +186,22 @@ TEST(CheckedOperationsTest, TheFirstOffenceEndsTheJobByItsName) {
       EXPECT_THAT(status, StatusIs(absl::StatusCode::kOutOfRange));
     }
   }
+}
+
+// Nothing is gathered there: parameters are looked at where they are first read.
+TEST(CheckedOperationsTest, WholeParametersAreLookedAtUnderNoShard) {
+  RunOptions options{.world_size = 2, .strategy = "NO_SHARD", .records = 20};
+  options.adjust = [](v1::JobPlan& plan) { plan.mutable_sharding()->set_check_operations(true); };
+  EXPECT_TRUE(Train(NewDirectory(), options).succeeded);
+  options.world_size = 1;
+  options.adjust = [](v1::JobPlan& plan) {
+    plan.mutable_spec()->mutable_model()->mutable_gpt2()->set_init_stddev(1e39);
+    plan.mutable_sharding()->set_check_operations(true);
+  };
+  EXPECT_THAT(TensorPeakOf(MakePlan(NewDirectory(), options), /*end_step=*/1),
+              StatusIs(absl::StatusCode::kInternal,
+                       AllOf(HasSubstr("check_operations: rank 0: before operation 1: 0 FORWARD"),
+                             HasSubstr("unit root has an infinite or NaN parameter"))));
 }
 
 TEST(CheckedOperationsTest, AnOffenceEndsEveryRank) {
