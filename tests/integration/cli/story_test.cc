@@ -137,6 +137,44 @@ TEST_F(StoryTest, InterruptingAWatchDetachesAndTheJobGoesOn) {
   EXPECT_EQ(Run({"wait", "job-1"}).code, 1);
 }
 
+TEST_F(StoryTest, APausedJobGoesOnWithOtherWorkersUnderTheSameWatch) {
+  StartCoordinator();
+  AddDataset();
+  ASSERT_EQ(Run({"submit", WriteSpec(100000)}).code, 0);
+  ASSERT_OK_AND_ASSIGN(CliWatch watch, Start({"watch", "job-1"}));
+  ASSERT_OK(watch.AwaitText("step "));
+  EXPECT_THAT(Run({"resume", "job-1"}).text, HasSubstr("job-1 is not paused: it is RUNNING"));
+  const CliOutcome pause = Run({"pause", "job-1"});
+  EXPECT_EQ(pause.code, 0);
+  EXPECT_THAT(pause.text, HasSubstr("job-1 PAUS"));
+  ASSERT_OK(watch.AwaitText("paused; `sotto resume job-1` goes on"));
+  EXPECT_THAT(Run({"get", "job-1"}).text,
+              AllOf(HasSubstr("PAUSED"), HasSubstr("`sotto resume job-1` goes on")));
+  EXPECT_THAT(Run({"list", "--state", "PAUSED"}).text, HasSubstr("job-1"));
+
+  const CliOutcome refused = Run({"resume", "job-1", "--workers", "5"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.text, HasSubstr("workers.count must be 1 to the coordinator's 4 slots"));
+  const CliOutcome plan = Run({"resume", "job-1", "--workers", "3", "--validate_only"});
+  EXPECT_EQ(plan.code, 0);
+  EXPECT_THAT(plan.text, HasSubstr("budget"));
+  const CliOutcome resume =
+      Run({"resume", "job-1", "--workers", "2", "--strategy", "SHARD_GRAD_OP"});
+  EXPECT_EQ(resume.code, 0) << resume.text;
+  EXPECT_THAT(resume.text, HasSubstr(" on 2 workers, SHARD_GRAD_OP"));
+  ASSERT_OK(watch.AwaitText("resumed: from 1 worker, FULL_SHARD to 2 workers, SHARD_GRAD_OP"));
+  ASSERT_OK(watch.AwaitText("resumed at step "));
+
+  EXPECT_EQ(Run({"pause", "job-1"}).code, 0);
+  ASSERT_OK_AND_ASSIGN(CliWatch wait, Start({"wait", "job-1"}));
+  ASSERT_OK(wait.AwaitText("job-1 is paused; `sotto resume job-1` goes on"));
+  EXPECT_EQ(Run({"cancel", "job-1"}).code, 0);
+  ASSERT_OK_AND_ASSIGN(const CliOutcome waited, wait.Finish());
+  EXPECT_EQ(waited.code, 1) << waited.text;
+  ASSERT_OK_AND_ASSIGN(const CliOutcome watched, watch.Finish());
+  EXPECT_EQ(watched.code, 1) << watched.text;
+}
+
 TEST_F(StoryTest, AFollowedJobThatIsCancelledExitsWithOne) {
   StartCoordinator();
   AddDataset();
