@@ -17,16 +17,6 @@
 namespace sotto::infer {
 namespace {
 
-absl::Status WriteAll(const std::string& path, int file, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = write(file, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return absl::ErrnoToStatus(errno, path);
-    bytes.remove_prefix(written);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ExistsError(const std::string& output) {
   return absl::AlreadyExistsError(absl::StrCat("output ", output, " must not exist yet"));
 }
@@ -44,13 +34,14 @@ std::string MergedPath(const std::string& unfinished) {
 TemporaryFile::~TemporaryFile() { unlink(path_.c_str()); }
 
 absl::StatusOr<LinePart> LinePart::Create(const std::string& path) {
-  UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!file.is_valid()) return absl::ErrnoToStatus(errno, path);
+  ASSIGN_OR_RETURN(UniqueFd file, OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
   return LinePart(path, std::move(file));
 }
 
 absl::Status LinePart::Append(absl::string_view line) {
-  return WriteAll(path_, file_.get(), absl::StrCat(line, "\n"));
+  const absl::Status written = WriteAll(file_.get(), absl::StrCat(line, "\n"));
+  if (written.ok()) return written;
+  return absl::Status(written.code(), absl::StrCat(path_, ": ", written.message()));
 }
 
 absl::Status LinePart::Sync() {

@@ -33,14 +33,17 @@ class TemporaryFile {
   const std::string path_;
 };
 
-// This rank's lines, in the order of its texts.
+// This rank's lines, in the order of its texts. Errors are the disk's, with the path. Externally
+// synchronised.
 class LinePart {
  public:
-  // Replaces what an earlier attempt left. The disk's errors, with the path.
+  // Replaces what an earlier attempt left.
   static absl::StatusOr<LinePart> Create(const std::string& path);
 
+  // `line` without its end.
   absl::Status Append(absl::string_view line);
 
+  // Returns once every line is on disk.
   absl::Status Sync();
 
  private:

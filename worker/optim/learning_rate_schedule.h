@@ -8,6 +8,7 @@
 
 namespace sotto::optim {
 
+// The learning rate of each step. Thread-safe.
 class LearningRateSchedule {
  public:
   struct Options {
@@ -18,6 +19,7 @@ class LearningRateSchedule {
 
   explicit LearningRateSchedule(Options options) : options_(options) {}
 
+  // `step` from 0.
   double At(int64_t step) const;
 
  private:
