@@ -48,6 +48,43 @@ planning::HostFacts FactsOfThisHost(int slots) {
   return facts;
 }
 
+// Where to serve, the workers' Unix socket first; it is in `socket_folder` unless it is given.
+absl::StatusOr<std::vector<std::string>> ListenAddresses(const Coordinator::Options& options,
+                                                         const std::string& state_dir,
+                                                         SocketFolder& socket_folder) {
+  std::vector<std::string> listen;
+  std::vector<std::string> tcp;
+  for (const std::string& address : options.listen) {
+    (absl::StartsWith(address, kUnix) ? listen : tcp).push_back(address);
+  }
+  if (listen.size() > 1) return absl::InvalidArgumentError("listen: at most one Unix socket");
+  if (listen.empty()) {
+    ASSIGN_OR_RETURN(socket_folder, ClaimSocketFolder(state_dir));
+    listen.push_back(absl::StrCat(kUnix, socket_folder.path, "/socket"));
+  }
+  listen.insert(listen.end(), tcp.begin(), tcp.end());
+  return listen;
+}
+
+// All but what it works with.
+scheduler::JobScheduler::Options SchedulingOf(const Coordinator::Options& options,
+                                              const std::string& state_dir,
+                                              const std::string& worker_address) {
+  scheduler::JobScheduler::Options scheduling;
+  scheduling.slots = options.slots > 0 ? options.slots : Cores();
+  scheduling.run_root = state_dir;
+  scheduling.coordinator_address = worker_address;
+  scheduling.policy.reattach_grace = options.reattach_grace;
+  scheduling.clock = &RealClock::Get();
+  const std::string worker =
+      options.worker_binary.empty() ? BesideThisExecutable("sotto-worker") : options.worker_binary;
+  scheduling.make_launcher = [worker](launcher::Launcher::ExitCallback on_exit)
+      -> absl::StatusOr<std::unique_ptr<launcher::Launcher>> {
+    return launcher::PosixLauncher::Create(worker, std::move(on_exit));
+  };
+  return scheduling;
+}
+
 }  // namespace
 
 struct Coordinator::Parts {
@@ -83,20 +120,8 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& o
   const std::string state_dir =
       std::filesystem::absolute(options.state_dir, error).lexically_normal().string();
   ASSIGN_OR_RETURN(parts->state, database::StateDirectory::Claim(state_dir));
-
-  std::vector<std::string> listen;
-  std::vector<std::string> tcp;
-  for (const std::string& address : options.listen) {
-    (absl::StartsWith(address, kUnix) ? listen : tcp).push_back(address);
-  }
-  if (listen.size() > 1) return absl::InvalidArgumentError("listen: at most one Unix socket");
-  if (listen.empty()) {
-    ASSIGN_OR_RETURN(parts->socket_folder, ClaimSocketFolder(state_dir));
-    listen.push_back(absl::StrCat(kUnix, parts->socket_folder.path, "/socket"));
-  }
-  const std::string worker_address = listen.front();
-  listen.insert(listen.end(), tcp.begin(), tcp.end());
-
+  ASSIGN_OR_RETURN(const std::vector<std::string> listen,
+                   ListenAddresses(options, state_dir, parts->socket_folder));
   ASSIGN_OR_RETURN(
       parts->database,
       database::Database::Open({.path = parts->state->File("sotto.db"),
@@ -106,21 +131,10 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Options& o
   parts->datasets =
       std::make_unique<ledger::SqliteDatasetRegistry>(*parts->database, *parts->ledger);
 
-  scheduler::JobScheduler::Options scheduling;
-  scheduling.slots = options.slots > 0 ? options.slots : Cores();
-  scheduling.run_root = state_dir;
-  scheduling.coordinator_address = worker_address;
-  scheduling.policy.reattach_grace = options.reattach_grace;
-  scheduling.clock = &RealClock::Get();
+  scheduler::JobScheduler::Options scheduling = SchedulingOf(options, state_dir, listen.front());
   scheduling.queue = parts->database.get();
   scheduling.store = parts->jobs.get();
   scheduling.ledger = parts->ledger.get();
-  const std::string worker =
-      options.worker_binary.empty() ? BesideThisExecutable("sotto-worker") : options.worker_binary;
-  scheduling.make_launcher = [worker](launcher::Launcher::ExitCallback on_exit)
-      -> absl::StatusOr<std::unique_ptr<launcher::Launcher>> {
-    return launcher::PosixLauncher::Create(worker, std::move(on_exit));
-  };
   ASSIGN_OR_RETURN(parts->scheduler, scheduler::JobScheduler::Create(scheduling));
 
   api::Server::Options serving;
