@@ -90,10 +90,11 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> ReadClearings(const std::strin
       "resident_bytes=[1-9][0-9]*\"");
   std::vector<std::vector<int64_t>> clearings;
   RETURN_IF_ERROR(ForEachLog(state_dir, job, [&clearings](const std::string& text, int) {
-    std::vector<int64_t>& steps = clearings.emplace_back();
+    std::vector<int64_t> steps;
     for (std::sregex_iterator line(text.begin(), text.end(), kLine), end; line != end; ++line) {
       steps.push_back(std::stoll((*line)[1].str()));
     }
+    if (!steps.empty()) clearings.push_back(std::move(steps));
   }));
   return clearings;
 }

@@ -31,7 +31,7 @@ absl::StatusOr<std::vector<std::map<std::string, int64_t>>> ReadMemorySummaries(
     const std::string& state_dir, const std::string& job);
 
 // After how many steps each rank said that it cleared caches, and how much that gave back; by
-// attempt's folder and rank.
+// attempt's folder and rank. A rank that said nothing is left out.
 absl::StatusOr<std::vector<std::vector<int64_t>>> ReadClearings(const std::string& state_dir,
                                                                 const std::string& job);
 
