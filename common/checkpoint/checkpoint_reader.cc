@@ -70,8 +70,9 @@ absl::Status CheckManifest(const std::string& directory, const v1::CheckpointMan
 
 // Hashes the whole file.
 absl::Status CheckFile(const std::string& path, const v1::CheckpointFile& file) {
-  ASSIGN_OR_RETURN(const std::string sha256, crypto::HexSha256OfFile(path));
-  if (sha256 != file.sha256()) return Damaged(path, "its SHA-256 is not the manifest's");
+  const absl::StatusOr<std::string> sha256 = crypto::HexSha256OfFile(path);
+  if (!sha256.ok()) return Damaged(path, sha256.status().message());
+  if (*sha256 != file.sha256()) return Damaged(path, "its SHA-256 is not the manifest's");
   return absl::OkStatus();
 }
 
@@ -96,8 +97,7 @@ absl::Status Checkpoint::OpenFiles() {
   std::set<std::string> expected;  // tensors of rank 0, which every rank must have
   for (const v1::CheckpointFile& file : manifest_.files()) {
     const std::string path = absl::StrCat(directory_, "/", file.name());
-    const absl::Status checked = CheckFile(path, file);
-    if (!checked.ok()) return Damaged(path, checked.message());
+    RETURN_IF_ERROR(CheckFile(path, file));
     absl::StatusOr<std::unique_ptr<SafetensorsReader>> reader = SafetensorsReader::Open(path);
     if (!reader.ok()) return Damaged(path, reader.status().message());
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -71,9 +72,25 @@ absl::StatusOr<std::vector<int32_t>> ParsePart(const Json& object, const Field& 
   return tokens;
 }
 
-absl::StatusOr<Prompt> ParseLine(absl::string_view line, PromptKind kind, bool& has_text) {
-  const Json object = Json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false);
+// The parser itself lets the last of equal keys win.
+absl::StatusOr<Json> ParseObject(absl::string_view line) {
+  std::set<std::string> keys;
+  std::string twice;
+  const Json::parser_callback_t on_event = [&](int depth, Json::parse_event_t event, Json& value) {
+    if (depth == 1 && event == Json::parse_event_t::key) {
+      const auto& key = value.get_ref<const std::string&>();
+      if (!keys.insert(key).second) twice = key;
+    }
+    return true;
+  };
+  Json object = Json::parse(line.begin(), line.end(), on_event, /*allow_exceptions=*/false);
   if (!object.is_object()) return absl::InvalidArgumentError("must be one JSON object");
+  if (twice.empty()) return object;
+  return absl::InvalidArgumentError(absl::StrCat("field \"", twice, "\" is given twice"));
+}
+
+absl::StatusOr<Prompt> ParseLine(absl::string_view line, PromptKind kind, bool& has_text) {
+  ASSIGN_OR_RETURN(const Json object, ParseObject(line));
   const bool continues = kind == PromptKind::kWithContinuation;
   for (const auto& [name, value] : object.items()) {
     const bool known = name == kPrompt.tokens || name == kPrompt.text ||

@@ -64,6 +64,8 @@ INSTANTIATE_TEST_SUITE_P(
                    PromptKind::kWithContinuation},
         BadPrompts{"Both", "{\"text\": \"a\", \"tokens\": [1]}",
                    "line 1: must have either \"tokens\" or \"text\""},
+        BadPrompts{"Twice", "{\"tokens\": [1], \"tokens\": [2]}",
+                   "line 1: field \"tokens\" is given twice"},
         BadPrompts{"Neither", "{}", "line 1: must have either \"tokens\" or \"text\""},
         BadPrompts{"NoTokens", "{\"tokens\": []}", "\"tokens\" must hold at least one token"},
         BadPrompts{"NegativeToken", "{\"tokens\": [-1]}", "whole numbers from 0 to 2147483647"},

@@ -120,8 +120,12 @@ TEST_F(ValueFileTest, RecordsThatDoNotFitAreRefused) {
   EXPECT_THAT(images.Add(std::vector<float>{1, 2, 3}, 1, {}), Not(IsOk()));
   ASSERT_OK_AND_ASSIGN(ValueFileWriter vectors, ValueFileWriter::Create(path_, kVectors));
   const std::vector<float> two = {1, 2};
-  EXPECT_THAT(vectors.Add(std::vector<float>{NAN, 1}, -1, two), Not(IsOk()));
-  EXPECT_THAT(vectors.Add(two, -1, std::vector<float>{1, INFINITY}), Not(IsOk()));
+  EXPECT_THAT(vectors.Add(std::vector<float>{NAN, 1}, -1, two),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("record 0: value 0 must be finite, but is nan")));
+  EXPECT_THAT(vectors.Add(two, -1, std::vector<float>{1, INFINITY}),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("record 0: target 1 must be finite, but is inf")));
   EXPECT_OK(vectors.Add(two, -1, two));
   EXPECT_EQ(images.records() + vectors.records(), 1);
   EXPECT_THAT(ValueFileWriter::Create(path_, {.shape = {1, 0, 2}}), Not(IsOk()));

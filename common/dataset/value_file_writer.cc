@@ -15,8 +15,14 @@ void AppendBytes(const void* data, size_t size, std::string& bytes) {
   bytes.append(static_cast<const char*>(data), size);
 }
 
-bool AreFinite(absl::Span<const float> values) {
-  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+// `what`: "value" or "target".
+absl::Status CheckFinite(const char* what, absl::Span<const float> values, int64_t record) {
+  const auto found =
+      std::ranges::find_if(values, [](float value) { return !std::isfinite(value); });
+  if (found == values.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("record ", record, ": ", what, " ",
+                                                 found - values.begin(), " must be finite, but is ",
+                                                 *found));
 }
 
 }  // namespace
@@ -53,8 +59,7 @@ absl::Status ValueFileWriter::CheckRecord(ValueType type, size_t values, int32_t
     return absl::InvalidArgumentError(absl::StrCat("a record must have ", header_.targets,
                                                    " targets, but one has ", targets.size()));
   }
-  if (!AreFinite(targets)) return absl::InvalidArgumentError("targets must be finite");
-  return absl::OkStatus();
+  return CheckFinite("target", targets, header_.records);
 }
 
 void ValueFileWriter::AddRest(int32_t label, absl::Span<const float> targets) {
@@ -66,7 +71,7 @@ void ValueFileWriter::AddRest(int32_t label, absl::Span<const float> targets) {
 absl::Status ValueFileWriter::Add(absl::Span<const float> values, int32_t label,
                                   absl::Span<const float> targets) {
   RETURN_IF_ERROR(CheckRecord(ValueType::kFloat32, values.size(), label, targets));
-  if (!AreFinite(values)) return absl::InvalidArgumentError("values must be finite");
+  RETURN_IF_ERROR(CheckFinite("value", values, header_.records));
   AppendBytes(values.data(), values.size() * sizeof(float), values_);
   AddRest(label, targets);
   return absl::OkStatus();

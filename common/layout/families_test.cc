@@ -189,6 +189,47 @@ TEST(RotaryTest, YarnScalingHasAMagnitude) {
   EXPECT_EQ(rotary.frequencies.back(), 0.001f / 4);
 }
 
+// What `transformers` 5.23 computes for heads of 16: the ramps between the ends, too.
+struct ReferenceFrequencies {
+  RotaryPositions positions;
+  std::vector<float> frequencies;
+  float magnitude = 1;
+};
+
+TEST(RotaryTest, RampsAreThoseOfTransformers) {
+  const std::vector<ReferenceFrequencies> references = {
+      {{.base = 500000,
+        .scaling = RotaryScaling::kLlama3,
+        .factor = 32,
+        .original_max_length = 8192},
+       {1, 0.193922758f, 0.0376060307f, 0.00729266508f, 0.000429556705f, 8.57025589e-06f,
+        1.66196742e-06f, 3.22293289e-07f}},
+      {{.scaling = RotaryScaling::kYarn, .factor = 4, .original_max_length = 4096},
+       {1, 0.316227764f, 0.100000001f, 0.025693506f, 0.00624999963f, 0.00138349656f,
+        0.000250000012f, 7.90569466e-05f},
+       1.138629436f},
+      {{.scaling = RotaryScaling::kYarn,
+        .factor = 4,
+        .original_max_length = 4096,
+        .beta_fast = 16,
+        .beta_slow = 2,
+        .attention_scale = 1.5,
+        .attention_scale_all_dims = 0.5,
+        .truncate = false},
+       {1, 0.316227764f, 0.100000001f, 0.0316227786f, 0.00676161889f, 0.000825104478f,
+        0.000250000012f, 7.90569466e-05f},
+       1.129643251f}};
+  for (const ReferenceFrequencies& reference : references) {
+    const RotaryFrequencies rotary =
+        ComputeRotaryFrequencies(reference.positions, /*head_width=*/16, 131072, 100);
+    ASSERT_EQ(rotary.frequencies.size(), reference.frequencies.size());
+    for (size_t j = 0; j < reference.frequencies.size(); ++j) {
+      EXPECT_NEAR(rotary.frequencies[j], reference.frequencies[j], 1e-6 * reference.frequencies[j]);
+    }
+    EXPECT_FLOAT_EQ(rotary.magnitude, reference.magnitude);
+  }
+}
+
 TEST(AdaptationTest, LoraTrainsItsMatricesAlone) {
   ASSERT_OK_AND_ASSIGN(ModelDescription model, MakeLlamaDescription(SmallLlama()));
   ASSERT_OK(Adapt({.lora = LoraAdaptation{.rank = 3, .alpha = 6, .targets = {"q_proj"}}}, model));

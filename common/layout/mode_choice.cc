@@ -61,7 +61,10 @@ class LayerCost {
     if (!IsMatrix() || !trains_weight_) {
       return kFloatBytes * examples_ * rows_ * outputs_ / profile_.scale_bytes;
     }
-    if (mode.kept == Kept::kExampleGrads) return OwnGradient() - Product() + Fold();
+    // Rates that were measured while others computed may say that small products are the faster.
+    if (mode.kept == Kept::kExampleGrads) {
+      return std::max(0.0, OwnGradient() - Product()) + Fold();
+    }
     const double norm = NormSeconds(mode.norm) + CrossTerm();
     const double factor = rows_ * examples_ * std::min(inputs_, outputs_);
     const double scaling = 2 * kFloatBytes * factor / profile_.scale_bytes;

@@ -203,6 +203,17 @@ TEST(ModeChoiceTest, LayerSecondsAddUp) {
   EXPECT_EQ(none.extra_seconds, 0);
 }
 
+// Rates of a busy machine.
+TEST(ModeChoiceTest, ClippingNeverGivesTimeBack) {
+  DeviceProfile profile = Profile(1e15);
+  profile.example_products = {{16, 300e9}, {512, 300e9}};
+  ASSERT_OK_AND_ASSIGN(const ModeChoice choice, Choose(profile, /*length=*/512));
+  for (const std::vector<double>& unit : choice.layer_seconds) {
+    for (const double seconds : unit) EXPECT_GE(seconds, 0);
+  }
+  EXPECT_GE(choice.extra_seconds, 0);
+}
+
 TEST(ModeChoiceTest, FrozenLayersCostNothing) {
   ModelDescription model = Model();
   for (ParameterDescription& parameter : model.units[1].parameters) parameter.trainable = false;
