@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,14 +26,21 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "kernels/adamw.h"
 #include "kernels/chacha_normals.h"
 #include "kernels/fold.h"
 #include "kernels/layer_norm_gradient.h"
 #include "kernels/sum_of_squares.h"
+#include "worker/dp/clipped_sum.h"
+#include "worker/dp/clipped_sum_passkey.h"
+#include "worker/dp/flat_clipping.h"
+#include "worker/dp/mechanism.h"
+#include "worker/grant/grant_gate.h"
 #include "worker/nn/cross_entropy.h"
 #include "worker/nn/outer_product.h"
 #include "worker/nn/outer_product_norm.h"
+#include "worker/optim/adamw.h"
 
 namespace sotto::bench {
 namespace {
@@ -59,7 +67,7 @@ class Comparer {
 
   // Medians over the rounds, after one that is not counted.
   void operator()(const std::string& what, absl::FunctionRef<void()> own,
-                  absl::FunctionRef<void()> library) const {
+                  absl::FunctionRef<void()> library, const char* ratio = "library/own") const {
     if (!absl::StrContains(what, only_)) return;
     own();
     library();
@@ -72,12 +80,12 @@ class Comparer {
     std::sort(own_seconds.begin(), own_seconds.end());
     std::sort(library_seconds.begin(), library_seconds.end());
     std::sort(ratios.begin(), ratios.end());
-    std::cout
-        << absl::StreamFormat(
-               "%-46s %9.3f ms  library/own %.2f (quartiles %.2f to %.2f), of the fastest %.2f",
-               what, 1e3 * own_seconds[rounds_ / 2], ratios[rounds_ / 2], ratios[rounds_ / 4],
-               ratios[3 * rounds_ / 4], library_seconds.front() / own_seconds.front())
-        << std::endl;
+    std::cout << absl::StreamFormat(
+                     "%-46s %9.3f ms  %s %.2f (quartiles %.2f to %.2f), of the fastest %.2f", what,
+                     1e3 * own_seconds[rounds_ / 2], ratio, ratios[rounds_ / 2],
+                     ratios[rounds_ / 4], ratios[3 * rounds_ / 4],
+                     library_seconds.front() / own_seconds.front())
+              << std::endl;
   }
 
  private:
@@ -244,56 +252,107 @@ struct Shard {
   at::Tensor gradient, weights, m, v;
 };
 
+// AdamW of the library's operations.
+struct Moments {
+  explicit Moments(const at::Tensor& weights)
+      : m(at::zeros_like(weights)), v(at::zeros_like(weights)) {}
+
+  void Update(const at::Tensor& gradient, const at::Tensor& weights) const {
+    m.mul_(kAdamWStep.beta1).add_(gradient, 1 - kAdamWStep.beta1);
+    v.mul_(kAdamWStep.beta2).addcmul_(gradient, gradient, 1 - kAdamWStep.beta2);
+    const at::Tensor root =
+        at::sqrt(v).div_(std::sqrt(kAdamWStep.bias_correction2)).add_(kAdamWStep.epsilon);
+    weights.addcdiv_(m, root, -kAdamWStep.learning_rate / kAdamWStep.bias_correction1);
+  }
+
+  at::Tensor m, v;
+};
+
 void CompareAdamW(const Comparer& compare) {
   const Shard shard(int64_t{1} << 22);
-  at::Tensor weights = shard.weights.clone();
-  at::Tensor m = at::zeros_like(weights);
-  at::Tensor v = at::zeros_like(weights);
-  const at::Tensor& gradient = shard.gradient;
+  const at::Tensor weights = shard.weights.clone();
+  const Moments moments(weights);
   compare(
       "AdamW on 4M elements",
       [&] {
         at::parallel_for(0, weights.numel(), kGrain,
                          [&](int64_t begin, int64_t end) { shard.Update(begin, end); });
       },
-      [&] {
-        m.mul_(kAdamWStep.beta1).add_(gradient, 1 - kAdamWStep.beta1);
-        v.mul_(kAdamWStep.beta2).addcmul_(gradient, gradient, 1 - kAdamWStep.beta2);
-        const at::Tensor root =
-            at::sqrt(v).div_(std::sqrt(kAdamWStep.bias_correction2)).add_(kAdamWStep.epsilon);
-        weights.addcdiv_(m, root, -kAdamWStep.learning_rate / kAdamWStep.bias_correction1);
-      });
+      [&] { moments.Update(shard.gradient, weights); });
 }
 
-// What a kernel that adds noise, sums squares and updates in one pass could win: the three in
-// pieces of 16 KiB, so that each finds the gradient in the first-level cache, against what a step
-// does, each over the whole shard. Above 1 the pieces are faster.
-void CompareFusion(const Comparer& compare) {
-  constexpr int64_t kPiece = 1 << 12;
-  const Shard own(int64_t{1} << 22);
-  const Shard other(own.gradient.numel());
-  const int64_t pieces = own.gradient.numel() / kPiece;
-  std::vector<double> norms(static_cast<size_t>(pieces));
-  const auto for_each_piece = [&](auto body) {
-    at::parallel_for(0, pieces, kGrain / kPiece, [&](int64_t first, int64_t last) {
-      for (int64_t piece = first; piece < last; ++piece) body(piece, piece * kPiece);
-    });
+// What a step does with a sum, on a shard of one unit: release, update, report.
+class Update {
+ public:
+  explicit Update(int64_t elements)
+      : sums_(at::rand({elements})),
+        weights_(at::rand({elements})),
+        gate_({.attempt = 1, .end_step = kEndStep, .clock = &RealClock::Get()}),
+        mechanism_(*dp::Mechanism::Create({
+            .secret = crypto::Secret::FromPublicSeed(1),
+            .noise = {{.gradient_multiplier = 1}},
+            .max_loss = 1,
+            .expected_batch_size = 1,
+            .parameters = elements,
+            .sum_over_ranks = [](absl::Span<double>) { return absl::OkStatus(); },
+        })),
+        rule_(*dp::FlatClipping::Create(/*clip_norm=*/1, /*margin=*/0)),
+        adamw_({.weight_decay = 0.1}, {{weights_, {{0, elements}}}}) {
+    SOTTO_CHECK_OK(gate_.Extend({.first_step = 0, .end_step = kEndStep, .attempt = 1}));
+  }
+
+  void Step() {
+    dp::ClippedSum sum(dp::ClippedSumPasskey::Vouch(),
+                       {{.values = sums_, .used = {{0, sums_.numel()}}}}, dp::PrivateStatistics(),
+                       rule_->sensitivity());
+    const dp::NoisedGradient noised = *mechanism_->Release(std::move(sum), *gate_.Authorize(step_));
+    SOTTO_CHECK_OK(adamw_.Step(noised, /*learning_rate=*/1e-3, step_));
+    SOTTO_CHECK_OK(mechanism_->Report(noised).status());
+    ++step_;
+  }
+
+ private:
+  static constexpr int64_t kEndStep = int64_t{1} << 30;
+
+  at::Tensor sums_, weights_;
+  grant::GrantGate gate_;
+  const std::unique_ptr<dp::Mechanism> mechanism_;
+  const std::shared_ptr<const dp::ClippingRule> rule_;
+  optim::AdamW adamw_;
+  int64_t step_ = 0;
+};
+
+// The pass of a step, in which each piece gets its noise, is squared and updates weights while it
+// is in cache, against the same kernels in three passes over the shard, and against what the
+// library composes for it.
+void CompareUpdates(int64_t elements, const Comparer& compare) {
+  const std::string what = absl::StrFormat("noise, norm, AdamW in pieces, %dM", elements >> 20);
+  Update update(elements);
+  const Shard shard(elements);
+  const auto over_shard = [elements](auto body) {
+    at::parallel_for(0, elements, kGrain, [&](int64_t begin, int64_t end) { body(begin, end); });
   };
+  std::vector<double> norms(static_cast<size_t>(elements / kGrain));
   compare(
-      "noise, norm, AdamW on 4M in pieces (not built)",
+      what, [&] { update.Step(); },
       [&] {
-        for_each_piece([&](int64_t piece, int64_t begin) {
-          own.AddNoise(begin, begin + kPiece);
-          norms[piece] = own.NormSq(begin, begin + kPiece);
-          own.Update(begin, begin + kPiece);
+        over_shard([&](int64_t begin, int64_t end) { shard.AddNoise(begin, end); });
+        at::parallel_for(0, elements / kGrain, 1, [&](int64_t first, int64_t last) {
+          for (int64_t i = first; i < last; ++i) {
+            norms[i] = shard.NormSq(i * kGrain, (i + 1) * kGrain);
+          }
         });
+        over_shard([&](int64_t begin, int64_t end) { shard.Update(begin, end); });
       },
+      "three/one");
+  const at::Tensor noise = at::zeros({elements});
+  const Moments moments(shard.weights);
+  compare(
+      what, [&] { update.Step(); },
       [&] {
-        for_each_piece([&](int64_t, int64_t begin) { other.AddNoise(begin, begin + kPiece); });
-        for_each_piece([&](int64_t piece, int64_t begin) {
-          norms[piece] = other.NormSq(begin, begin + kPiece);
-        });
-        for_each_piece([&](int64_t, int64_t begin) { other.Update(begin, begin + kPiece); });
+        shard.gradient.add_(noise.normal_());
+        at::linalg_vector_norm(shard.gradient, 2, c10::nullopt, /*keepdim=*/false, at::kDouble);
+        moments.Update(shard.gradient, shard.weights);
       });
 }
 
@@ -325,6 +384,6 @@ int main(int argc, char** argv) {
   sotto::bench::CompareSquares(/*rows=*/16, /*width=*/int64_t{1} << 18, compare);
   sotto::bench::CompareNoise(compare);
   sotto::bench::CompareAdamW(compare);
-  sotto::bench::CompareFusion(compare);
+  for (int log2 : {22, 24}) sotto::bench::CompareUpdates(int64_t{1} << log2, compare);
   return 0;
 }

@@ -53,7 +53,7 @@ double CpuSeconds() {
 double ReleaseSeconds(const train::PhaseProfile& profile) {
   int64_t nanoseconds = 0;
   for (train::Phase phase :
-       {train::Phase::kSampling, train::Phase::kNoise, train::Phase::kOptimizer}) {
+       {train::Phase::kSampling, train::Phase::kRelease, train::Phase::kUpdate}) {
     nanoseconds += profile.total(phase).nanoseconds;
   }
   return 1e-9 * static_cast<double>(nanoseconds);

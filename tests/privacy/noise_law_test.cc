@@ -46,8 +46,9 @@ std::vector<float> Noise(const Draw& draw) {
                              .used = {{0, draw.count}}};
   dp::ClippedSum sum(dp::ClippedSumPasskey::Vouch(), {slice}, dp::PrivateStatistics(),
                      dp::SensitivityOfFlatClipping(kClipNorm));
-  EXPECT_TRUE(mechanism->Release(std::move(sum), grant::GrantStep(draw.step)).ok());
-  const float* values = slice.values.data_ptr<float>();
+  const auto noised = mechanism->Release(std::move(sum), grant::GrantStep(draw.step));
+  EXPECT_TRUE(noised.ok());
+  const float* values = noised->sums()[0].values.data_ptr<float>();
   std::vector<float> noise(values, values + draw.count);
   for (float& value : noise) value = static_cast<float>(value / kStddev);
   return noise;

@@ -53,11 +53,12 @@ std::vector<dp::ShardSlice> Noise(const layout::FlatLayout& layout, int rank, in
       .expected_batch_size = 1,
       .sum_over_ranks = [](absl::Span<double>) { return absl::OkStatus(); },
   });
-  std::vector<dp::ShardSlice> slices = ZeroSlices(layout, rank);
-  dp::ClippedSum sum(dp::ClippedSumPasskey::Vouch(), slices, dp::PrivateStatistics(),
-                     dp::SensitivityOfFlatClipping(1));
-  EXPECT_TRUE(mechanism->Release(std::move(sum), grant::GrantStep(step)).ok());
-  return slices;  // share their storage with the release
+  dp::ClippedSum sum(dp::ClippedSumPasskey::Vouch(), ZeroSlices(layout, rank),
+                     dp::PrivateStatistics(), dp::SensitivityOfFlatClipping(1));
+  const auto noised = mechanism->Release(std::move(sum), grant::GrantStep(step));
+  EXPECT_TRUE(noised.ok());
+  const absl::Span<const dp::ShardSlice> sums = noised->sums();
+  return {sums.begin(), sums.end()};
 }
 
 // Eight neighbours: 256 bits, of which noise on its grid has about 22 each; equal by chance: far

@@ -44,6 +44,14 @@ static_assert(!Releases<dp::ClippedSum, grant::Grant>);
 static_assert(!Releases<dp::NoisedGradient, grant::StepGrant>);
 static_assert(!Releases<std::vector<dp::ShardSlice>, grant::StepGrant>);
 
+// What may be reported comes from a release, by the mechanism.
+template <typename Gradient>
+concept IsReported = requires(const dp::Mechanism& mechanism, const Gradient& gradient) {
+  mechanism.Report(gradient);
+};
+static_assert(IsReported<dp::NoisedGradient>);
+static_assert(!IsReported<dp::ClippedSum> && !IsReported<dp::PrivateStatistics>);
+
 // Noise is scaled by what a clipping rule enforced.
 template <typename Sensitivity>
 concept IsSensitivity =
@@ -99,6 +107,22 @@ struct ReadableSum {
   int slices_;
 };
 static_assert(IsReadable<ReadableSum> && !IsReadable<dp::ClippedSum>);
+
+// A release gives out what has its noise: neither the sum below it nor the noise's key.
+template <typename Gradient>
+concept ShowsSumOrKey = requires(Gradient& gradient) {
+  gradient.slices_;
+}
+|| requires(Gradient& gradient) { gradient.key_; }
+|| requires(Gradient& gradient) { gradient.metrics_; };
+template <typename Gradient>
+concept ShowsNoisedSums = requires(const Gradient& gradient) {
+  gradient.sums();
+};
+static_assert(ShowsSumOrKey<ReadableSum> && !ShowsSumOrKey<dp::NoisedGradient>);
+static_assert(ShowsNoisedSums<dp::NoisedGradient> && !ShowsNoisedSums<dp::ClippedSum>);
+static_assert(!std::is_copy_constructible_v<dp::NoisedGradient> &&
+              std::is_move_constructible_v<dp::NoisedGradient>);
 
 TEST(WiringTest, WrongWiringsHaveNoMeaning) {
   EXPECT_TRUE((Accepts<optim::Optimizer, dp::NoisedGradient>));

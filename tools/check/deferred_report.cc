@@ -21,8 +21,8 @@ constexpr Line kLines[] = {{"forward", "forward"},
                            {"fold", "fold"},
                            {"gather", "gather"},
                            {"reduce", "reduce"},
-                           {"noise", "noise"},
-                           {"optimizer", "optimizer"}};
+                           {"release", "release"},
+                           {"update", "noise and optimizer"}};
 
 double Ratio(double a, double b) { return b > 0 ? a / b : 0; }
 

@@ -32,8 +32,8 @@ constexpr Column kColumns[] = {{"load", "load", ""},
                                {"fold", "fold", ""},
                                {"gather", "gather", ""},
                                {"reduce", "reduce", ""},
-                               {"noise", "noise", ""},
-                               {"optimizer", "opti-", "mizer"},
+                               {"release", "release", ""},
+                               {"update", "noise,", "optim."},
                                {"sampling", "samp-", "ling"}};
 
 // Phases shorter than this in every mode get no column.

@@ -44,7 +44,7 @@ NoisedMetrics MetricsOf(int clipped, double count_multiplier, int64_t step) {
   for (int i = 0; i < clipped; ++i) StatisticsReader::AddExample(statistics, 1, 1, true);
   ClippedSum sum(ClippedSumPasskey::Vouch(), {}, std::move(statistics),
                  SensitivityOfFlatClipping(1));
-  return mechanism->Release(std::move(sum), grant::GrantStep(step))->metrics;
+  return *mechanism->Report(*mechanism->Release(std::move(sum), grant::GrantStep(step)));
 }
 
 AdaptiveThreshold::Options MakeOptions() {

@@ -8,7 +8,6 @@
 #include "common/base/status_macros.h"
 #include "common/crypto/hkdf.h"
 #include "kernels/chacha_normals.h"
-#include "worker/dp/noise.h"
 #include "worker/dp/statistics_reader.h"
 
 namespace sotto::dp {
@@ -21,10 +20,18 @@ absl::Status CheckPositive(const char* name, double value) {
       absl::StrCat(name, " must be finite and positive, but is ", value));
 }
 
-double NormSqOf(absl::Span<const ShardSlice> slices) {
-  double norm_sq = 0;
-  for (const ShardSlice& slice : slices) norm_sq += NormSqOfSlice(slice);
-  return norm_sq;
+// All but the norm.
+RawMetrics MakeRawMetrics(const PrivateStatistics& statistics) {
+  const double examples = StatisticsReader::Examples(statistics);
+  RawMetrics raw;
+  raw.sampled_batch_size = static_cast<int64_t>(examples);
+  if (examples > 0) {
+    raw.mean_loss = StatisticsReader::RawLossSum(statistics) / examples;
+    raw.clip_fraction = StatisticsReader::ClippedExamples(statistics) / examples;
+  }
+  const double labelled = StatisticsReader::LabelledExamples(statistics);
+  if (labelled > 0) raw.accuracy = StatisticsReader::FoundLabels(statistics) / labelled;
+  return raw;
 }
 
 }  // namespace
@@ -40,31 +47,42 @@ absl::StatusOr<std::unique_ptr<Mechanism>> Mechanism::Create(Options options) {
   return std::unique_ptr<Mechanism>(new Mechanism(std::move(options), std::move(noise)));
 }
 
-absl::StatusOr<NoisedRelease> Mechanism::Release(ClippedSum&& sum, const grant::StepGrant& grant) {
+absl::StatusOr<NoisedGradient> Mechanism::Release(ClippedSum&& sum, const grant::StepGrant& grant) {
   ClippedSum private_sum = std::move(sum);
   RETURN_IF_ERROR(private_sum.statistics_.SumOverRanks(options_.sum_over_ranks));
-  std::array<double, 2> norm_sq = {0, 0};  // with and, for jobs that promise nothing, without noise
-  if (options_.report_raw) norm_sq[1] = NormSqOf(private_sum.slices_);
-
   const crypto::Key key = crypto::DeriveKey(options_.secret, "gradient noise", grant.step());
   const double stddev = noise_.At(grant.step()).gradient_multiplier * options_.sensitivity_factor *
                         private_sum.sensitivity_.value();
-  for (const ShardSlice& slice : private_sum.slices_) AddNoiseToSlice(key, stddev, slice);
-
-  norm_sq[0] = NormSqOf(private_sum.slices_);
-  RETURN_IF_ERROR(options_.sum_over_shards(absl::MakeSpan(norm_sq)));
-  NoisedMetrics metrics = MakeMetrics(private_sum.statistics_, norm_sq[0],
-                                      private_sum.sensitivity_.value(), stddev, grant);
+  NoisedMetrics metrics =
+      MakeMetrics(private_sum.statistics_, private_sum.sensitivity_.value(), stddev, grant);
+  const double batch = options_.expected_batch_size;
+  double raw_norm_sq = 0;
   if (options_.report_raw) {
-    metrics.raw_ = MakeRawMetrics(private_sum.statistics_, norm_sq[1]);
+    metrics.raw_ = MakeRawMetrics(private_sum.statistics_);
+    // A pass over the same shards that adds nothing.
+    raw_norm_sq =
+        NoisedGradient(private_sum.slices_, key, /*noise_stddev=*/0, batch, metrics).NormSq();
   }
-  return NoisedRelease{
-      NoisedGradient(std::move(private_sum.slices_), options_.expected_batch_size, stddev),
-      std::move(metrics)};
+  NoisedGradient gradient(std::move(private_sum.slices_), key, stddev, batch, metrics);
+  gradient.raw_norm_sq_ = raw_norm_sq;
+  return gradient;
 }
 
-NoisedMetrics Mechanism::MakeMetrics(const PrivateStatistics& statistics, double noised_norm_sq,
-                                     double sensitivity, double gradient_noise_stddev,
+absl::StatusOr<NoisedMetrics> Mechanism::Report(const NoisedGradient& gradient) const {
+  std::array<double, 2> norm_sq = {gradient.NormSq(), gradient.raw_norm_sq_};
+  RETURN_IF_ERROR(options_.sum_over_shards(absl::MakeSpan(norm_sq)));
+  const double batch = options_.expected_batch_size;
+  const double noise_floor_sq =
+      static_cast<double>(options_.parameters) * gradient.noise_stddev() * gradient.noise_stddev();
+  NoisedMetrics metrics = gradient.metrics_;
+  metrics.noised_gradient_norm_ = std::sqrt(norm_sq[0]) / batch;
+  metrics.corrected_gradient_norm_ = std::sqrt(std::max(0.0, norm_sq[0] - noise_floor_sq)) / batch;
+  if (metrics.raw_.has_value()) metrics.raw_->gradient_norm = std::sqrt(norm_sq[1]) / batch;
+  return metrics;
+}
+
+NoisedMetrics Mechanism::MakeMetrics(const PrivateStatistics& statistics, double sensitivity,
+                                     double gradient_noise_stddev,
                                      const grant::StepGrant& grant) const {
   std::array<double, 3> normals;
   kernels::FillNormals(kernels::ChaChaKey::FromBytes(
@@ -75,15 +93,11 @@ NoisedMetrics Mechanism::MakeMetrics(const PrivateStatistics& statistics, double
   const double loss_stddev = noise.loss_multiplier * options_.max_loss;
   const double count_stddev = noise.clip_fraction_multiplier;
   const double parameters = static_cast<double>(options_.parameters);
-  const double noise_floor_sq = parameters * gradient_noise_stddev * gradient_noise_stddev;
 
   NoisedMetrics metrics;
   metrics.step_ = grant.step();
   metrics.attempt_ = grant.attempt();
   metrics.clip_norm_ = sensitivity;
-  metrics.noised_gradient_norm_ = std::sqrt(noised_norm_sq) / batch;
-  metrics.corrected_gradient_norm_ =
-      std::sqrt(std::max(0.0, noised_norm_sq - noise_floor_sq)) / batch;
   // The noise's share of the squared norm has standard deviation sqrt(2 P) stddev^2.
   metrics.gradient_norm_resolution_ =
       std::pow(2 * parameters, 0.25) * gradient_noise_stddev / batch;
@@ -100,20 +114,6 @@ NoisedMetrics Mechanism::MakeMetrics(const PrivateStatistics& statistics, double
     metrics.accuracy_standard_error_ = noise.accuracy_multiplier / batch;
   }
   return metrics;
-}
-
-RawMetrics Mechanism::MakeRawMetrics(const PrivateStatistics& statistics, double norm_sq) const {
-  const double examples = StatisticsReader::Examples(statistics);
-  RawMetrics raw;
-  raw.sampled_batch_size = static_cast<int64_t>(examples);
-  raw.gradient_norm = std::sqrt(norm_sq) / options_.expected_batch_size;
-  if (examples > 0) {
-    raw.mean_loss = StatisticsReader::RawLossSum(statistics) / examples;
-    raw.clip_fraction = StatisticsReader::ClippedExamples(statistics) / examples;
-  }
-  const double labelled = StatisticsReader::LabelledExamples(statistics);
-  if (labelled > 0) raw.accuracy = StatisticsReader::FoundLabels(statistics) / labelled;
-  return raw;
 }
 
 }  // namespace sotto::dp

@@ -22,16 +22,11 @@
 
 namespace sotto::dp {
 
-struct NoisedRelease {
-  NoisedGradient gradient;
-  NoisedMetrics metrics;
-};
-
 // Trainer thread only.
 class Mechanism {
  public:
-  // Replaces each element by its sum over ranks, in rank order. Every rank calls it once a step,
-  // inside Release.
+  // Replaces each element by its sum over ranks, in rank order. Collective: every rank calls
+  // Release and Report once a step, in this order.
   using SumOverRanks = std::function<absl::Status(absl::Span<double>)>;
 
   struct Options {
@@ -58,25 +53,28 @@ class Mechanism {
   // is not positive.
   static absl::StatusOr<std::unique_ptr<Mechanism>> Create(Options options);
 
-  // Adds the step's noise once to every element that this rank owns (never to padding), and to the
-  // metrics; rounds the noised sum to a power-of-two grid of about noise_stddev 2^-20 before
-  // anything else sees it. Noise is a function of (secret, step, canonical position): it depends
-  // neither on the world size nor on the slicing. Errors: those of the sums over ranks. Guarantee:
-  // the joint release (gradient, loss, clip fraction, accuracy where its multiplier is not 0) is
-  // one Gaussian mechanism with 1/s_eff^2 = 1/s_gradient^2 + 1/s_loss^2 + 1/s_clip_fraction^2 +
-  // 1/s_accuracy^2, the multipliers of the step's segment, over
-  // the sensitivity that `sum` carries times sensitivity_factor.
-  absl::StatusOr<NoisedRelease> Release(ClippedSum&& sum, const grant::StepGrant& grant);
+  // Adds the step's noise to the metrics, and binds that of the gradient to the sum: the result
+  // gives every element that this rank owns (never padding) its noise once, before anything else
+  // sees it, and rounds it to a power-of-two grid of about noise_stddev 2^-20. Noise is a function
+  // of (secret, step, canonical position): it depends neither on the world size nor on the
+  // slicing. Errors: those of the sum over ranks. Guarantee: the joint release (gradient, loss,
+  // clip fraction, accuracy where its multiplier is not 0) is one Gaussian mechanism with
+  // 1/s_eff^2 = 1/s_gradient^2 + 1/s_loss^2 + 1/s_clip_fraction^2 + 1/s_accuracy^2, the multipliers
+  // of the step's segment, over the sensitivity that `sum` carries times sensitivity_factor.
+  absl::StatusOr<NoisedGradient> Release(ClippedSum&& sum, const grant::StepGrant& grant);
+
+  // What the step may report of its release, with the norm of the noised gradient over all ranks;
+  // the same at every call. Adds the gradient's noise if nobody has asked for the gradient before.
+  // Collective. Errors: those of the sum over shards.
+  absl::StatusOr<NoisedMetrics> Report(const NoisedGradient& gradient) const;
 
  private:
   Mechanism(Options options, NoiseSchedule noise)
       : options_(std::move(options)), noise_(std::move(noise)) {}
 
-  // `sensitivity`: the sum's own, of adding or removing an example.
-  NoisedMetrics MakeMetrics(const PrivateStatistics& statistics, double noised_norm_sq,
-                            double sensitivity, double gradient_noise_stddev,
-                            const grant::StepGrant& grant) const;
-  RawMetrics MakeRawMetrics(const PrivateStatistics& statistics, double norm_sq) const;
+  // All but the norms. `sensitivity`: the sum's own, of adding or removing an example.
+  NoisedMetrics MakeMetrics(const PrivateStatistics& statistics, double sensitivity,
+                            double gradient_noise_stddev, const grant::StepGrant& grant) const;
 
   const Options options_;
   const NoiseSchedule noise_;

@@ -11,7 +11,6 @@
 #include "gtest/gtest.h"
 #include "kernels/chacha_normals.h"
 #include "worker/dp/clipped_sum_passkey.h"
-#include "worker/dp/noise.h"
 #include "worker/dp/statistics_reader.h"
 #include "worker/dp/testing/sensitivity.h"
 #include "worker/grant/testing/step_grants.h"
@@ -71,8 +70,16 @@ ClippedSum MakeSum(std::vector<ShardSlice> slices, double sensitivity = 1,
                     SensitivityOfFlatClipping(sensitivity));
 }
 
+struct NoisedRelease {
+  NoisedGradient gradient;
+  NoisedMetrics metrics;
+};
+
 NoisedRelease Release(Mechanism::Options options, ClippedSum sum, int64_t step = 0) {
-  return *(*Mechanism::Create(std::move(options)))->Release(std::move(sum), grant::GrantStep(step));
+  const auto mechanism = *Mechanism::Create(std::move(options));
+  NoisedGradient gradient = *mechanism->Release(std::move(sum), grant::GrantStep(step));
+  NoisedMetrics metrics = *mechanism->Report(gradient);
+  return {std::move(gradient), std::move(metrics)};
 }
 
 std::vector<float> NoiseOf(double multiplier, double sensitivity, int64_t step, uint64_t seed) {
@@ -334,6 +341,13 @@ TEST(MechanismTest, FailureOfTheSumOverRanksIsReturned) {
   auto mechanism = *Mechanism::Create(std::move(options));
   EXPECT_THAT(mechanism->Release(MakeSum({shard.Slice(0, 128)}), grant::GrantStep(0)).status(),
               StatusIs(absl::StatusCode::kUnavailable));
+
+  Mechanism::Options later = MakeOptions(1);
+  later.sum_over_shards = [](absl::Span<double>) { return absl::UnavailableError("rank 1 left"); };
+  mechanism = *Mechanism::Create(std::move(later));
+  const auto noised = mechanism->Release(MakeSum({shard.Slice(0, 128)}), grant::GrantStep(0));
+  ASSERT_OK(noised);
+  EXPECT_THAT(mechanism->Report(*noised).status(), StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST(MechanismTest, BadOptionsAreNamed) {

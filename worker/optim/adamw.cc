@@ -9,14 +9,6 @@
 
 namespace sotto::optim {
 
-namespace {
-
-absl::Span<float> RangeOf(const at::Tensor& tensor, int64_t begin, int64_t end) {
-  return absl::MakeSpan(tensor.data_ptr<float>() + begin, end - begin);
-}
-
-}  // namespace
-
 AdamW::AdamW(Options options, std::vector<ParameterShard> shards)
     : options_(options),
       shards_(std::move(shards)),
@@ -41,15 +33,12 @@ absl::Status AdamW::Step(const dp::NoisedGradient& gradient, double learning_rat
     numbers.noise_second_moment = noise_second_moment_ / numbers.bias_correction2;
     numbers.second_moment_floor = *options_.noise_correction_floor;
   }
-  for (size_t unit = 0; unit < shards_.size(); ++unit) {
-    ForEachRange(shards_[unit], [&](int64_t begin, int64_t end, bool is_decayed) {
-      kernels::AdamWStep range = numbers;
-      range.weight_decay = is_decayed ? options_.weight_decay : 0;
-      kernels::UpdateAdamW(range, RangeOf(gradient.sums()[unit].values, begin, end),
-                           RangeOf(shards_[unit].values, begin, end), RangeOf(m_[unit], begin, end),
-                           RangeOf(v_[unit], begin, end));
-    });
-  }
+  ForEachRange(gradient, shards_, [&](const UpdateRange& range) {
+    kernels::AdamWStep own = numbers;
+    own.weight_decay = range.is_decayed ? options_.weight_decay : 0;
+    kernels::UpdateAdamW(own, range.sums, range.Of(shards_[range.unit].values),
+                         range.Of(m_[range.unit]), range.Of(v_[range.unit]));
+  });
   return absl::OkStatus();
 }
 

@@ -35,13 +35,14 @@ struct StateNumber {
 };
 
 // Trainer thread only. Elementwise, so the result does not depend on how buffers are sliced;
-// padding stays zero.
+// padding is left alone.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  // Applies the release of step `step` (from 0; bias corrections count from it). `gradient.sums()`
-  // match the parameter shards by index. INVALID_ARGUMENT: number or sizes of the shards differ.
+  // Applies the release of step `step` (from 0; bias corrections count from it), in the pass that
+  // adds its noise. Its shards match the parameter shards by index. INVALID_ARGUMENT: number or
+  // sizes of the shards differ; nothing has changed.
   virtual absl::Status Step(const dp::NoisedGradient& gradient, double learning_rate,
                             int64_t step) = 0;
 

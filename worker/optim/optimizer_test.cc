@@ -5,6 +5,7 @@
 #include <numeric>
 #include <vector>
 
+#include "ATen/Parallel.h"
 #include "ATen/ops/from_blob.h"
 #include "common/base/log.h"
 #include "common/base/status_matchers.h"
@@ -195,6 +196,45 @@ TEST(OptimizerTest, ShardingDoesNotChangeABit) {
     EXPECT_EQ(Train<AdamW>({.weight_decay = 0.1}, cuts), Train<AdamW>({.weight_decay = 0.1}, {}));
     EXPECT_EQ(Train<Sgd>({.momentum = 0.9}, cuts), Train<Sgd>({.momentum = 0.9}, {}));
   }
+}
+
+// Three steps on a shard of several pieces, where decay begins and ends inside them. The update is
+// the noise's pass, or a pass of its own behind it.
+template <typename T>
+std::vector<float> TrainLongShard(typename T::Options options, bool in_one_pass) {
+  constexpr int64_t kLong = 50'000;
+  std::vector<float> weights(kLong);
+  for (int64_t i = 0; i < kLong; ++i) weights[i] = std::cos(static_cast<float>(i));
+  T optimizer(options, {{at::from_blob(weights.data(), {kLong}, at::kFloat),
+                         {{100, 20'000}, {30'016, 40'000}}}});
+  for (int step = 0; step < 3; ++step) {
+    std::vector<float> sums(kLong);
+    for (int64_t i = 0; i < kLong; ++i) sums[i] = std::sin(i + 0.1f * step);
+    const dp::NoisedGradient gradient =
+        dp::MakeNoisedGradient({{.values = at::from_blob(sums.data(), {kLong}, at::kFloat),
+                                 .canonical_base = 32,
+                                 .used = {{0, 33'000}, {33'024, kLong - 8}}}},
+                               kBatch, kNoiseStddev);
+    if (!in_one_pass) gradient.sums();
+    SOTTO_CHECK_OK(optimizer.Step(gradient, 0.01, step));
+  }
+  return weights;
+}
+
+TEST(OptimizerTest, UpdatingInTheNoisesPassChangesNoBit) {
+  const int threads_before = at::get_num_threads();
+  const AdamW::Options adamw{.weight_decay = 0.1, .noise_correction_floor = 1e-3};
+  const Sgd::Options sgd{.momentum = 0.9, .weight_decay = 0.1};
+  at::set_num_threads(1);
+  const std::vector<float> with_adamw = TrainLongShard<AdamW>(adamw, /*in_one_pass=*/false);
+  const std::vector<float> with_sgd = TrainLongShard<Sgd>(sgd, /*in_one_pass=*/false);
+  EXPECT_NE(with_adamw[0], 1);
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    EXPECT_TRUE(TrainLongShard<AdamW>(adamw, /*in_one_pass=*/true) == with_adamw) << threads;
+    EXPECT_TRUE(TrainLongShard<Sgd>(sgd, /*in_one_pass=*/true) == with_sgd) << threads;
+  }
+  at::set_num_threads(threads_before);
 }
 
 TEST(OptimizerTest, PaddingStaysZero) {

@@ -18,19 +18,16 @@ absl::Status Sgd::Step(const dp::NoisedGradient& gradient, double learning_rate,
   const float momentum = static_cast<float>(options_.momentum);
   const float rate = static_cast<float>(learning_rate);
   const float kept = static_cast<float>(1 - learning_rate * options_.weight_decay);
-  for (size_t unit = 0; unit < shards_.size(); ++unit) {
-    const float* sums = gradient.sums()[unit].values.data_ptr<float>();
-    float* weights = shards_[unit].values.data_ptr<float>();
-    float* buffer = momentum_.empty() ? nullptr : momentum_[unit].data_ptr<float>();
-    ForEachRange(shards_[unit], [&](int64_t begin, int64_t end, bool is_decayed) {
-      const float factor = is_decayed ? kept : 1.f;
-      for (int64_t i = begin; i < end; ++i) {
-        float direction = sums[i] / divisor;
-        if (buffer != nullptr) direction = buffer[i] = momentum * buffer[i] + direction;
-        weights[i] = factor * weights[i] - rate * direction;
-      }
-    });
-  }
+  ForEachRange(gradient, shards_, [&](const UpdateRange& range) {
+    float* weights = range.Of(shards_[range.unit].values).data();
+    float* buffer = momentum_.empty() ? nullptr : range.Of(momentum_[range.unit]).data();
+    const float factor = range.is_decayed ? kept : 1.f;
+    for (size_t i = 0; i < range.sums.size(); ++i) {
+      float direction = range.sums[i] / divisor;
+      if (buffer != nullptr) direction = buffer[i] = momentum * buffer[i] + direction;
+      weights[i] = factor * weights[i] - rate * direction;
+    }
+  });
   return absl::OkStatus();
 }
 

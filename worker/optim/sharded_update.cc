@@ -1,27 +1,21 @@
 #include "worker/optim/sharded_update.h"
 
-#include "ATen/Parallel.h"
+#include <algorithm>
+
 #include "ATen/ops/empty_like.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/huge_pages.h"
 
 namespace sotto::optim {
 
-namespace {
-
-// Elements of one task: some tens of microseconds, above the cost of handing it to a thread.
-constexpr int64_t kElementsPerTask = 1 << 15;
-
-}  // namespace
-
 absl::Status CheckMatches(const dp::NoisedGradient& gradient,
                           const std::vector<ParameterShard>& shards) {
-  if (gradient.sums().size() != shards.size()) {
+  if (gradient.num_shards() != shards.size()) {
     return absl::InvalidArgumentError(absl::StrCat("the release must have ", shards.size(),
-                                                   " shards, but has ", gradient.sums().size()));
+                                                   " shards, but has ", gradient.num_shards()));
   }
   for (size_t i = 0; i < shards.size(); ++i) {
-    const int64_t released = gradient.sums()[i].values.numel();
+    const int64_t released = gradient.shard_elements(i);
     if (released == shards[i].values.numel()) continue;
     return absl::InvalidArgumentError(absl::StrCat("shard ", i, " must have ",
                                                    shards[i].values.numel(),
@@ -30,19 +24,23 @@ absl::Status CheckMatches(const dp::NoisedGradient& gradient,
   return absl::OkStatus();
 }
 
-void ForEachRange(const ParameterShard& shard,
-                  absl::FunctionRef<void(int64_t, int64_t, bool)> update) {
-  auto split = [&](int64_t begin, int64_t end, bool is_decayed) {
-    at::parallel_for(begin, end, kElementsPerTask,
-                     [&](int64_t from, int64_t to) { update(from, to, is_decayed); });
-  };
-  int64_t done = 0;
-  for (const dp::Interval& decayed : shard.decayed) {
-    split(done, decayed.begin, false);
-    split(decayed.begin, decayed.end, true);
-    done = decayed.end;
-  }
-  split(done, shard.values.numel(), false);
+void ForEachRange(const dp::NoisedGradient& gradient, const std::vector<ParameterShard>& shards,
+                  absl::FunctionRef<void(const UpdateRange&)> update) {
+  gradient.ForEachPiece([&](const dp::NoisedGradient::Piece& piece) {
+    const int64_t end = piece.begin + static_cast<int64_t>(piece.sums.size());
+    int64_t done = piece.begin;
+    const auto update_to = [&](int64_t next, bool is_decayed) {
+      if (next <= done) return;
+      const absl::Span<const float> sums = piece.sums.subspan(done - piece.begin, next - done);
+      update({.unit = piece.shard, .begin = done, .sums = sums, .is_decayed = is_decayed});
+      done = next;
+    };
+    for (const dp::Interval& decayed : shards[piece.shard].decayed) {
+      update_to(std::min(decayed.begin, end), false);
+      update_to(std::min(decayed.end, end), true);
+    }
+    update_to(end, false);
+  });
 }
 
 std::vector<at::Tensor> ZerosLike(const std::vector<ParameterShard>& shards) {

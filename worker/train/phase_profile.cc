@@ -9,8 +9,8 @@ PhaseProfile::PhaseProfile(const Clock& clock, TakePeakBytes take_peak_bytes)
   constexpr std::array<absl::string_view, kPhases> kNames = {
       "sampling", "load",         "forward",         "first_backward",
       "norms",    "coefficients", "second_backward", "weight_gradients",
-      "fold",     "gather",       "reduce",          "noise",
-      "optimizer"};
+      "fold",     "gather",       "reduce",          "release",
+      "update"};
   for (int phase = 0; phase < kPhases; ++phase) totals_[phase].name = kNames[phase];
 }
 

@@ -24,8 +24,8 @@ enum class Phase {
   kFold,             // held gradients with their coefficients
   kGather,
   kReduce,
-  kNoise,
-  kOptimizer,
+  kRelease,  // the mechanism before and after the update: sums over ranks, noise of the metrics
+  kUpdate,   // noise, norm and optimizer: one pass over the shards
 };
 
 // Totals of one rank since it began or was cleared. A span inside another one takes its time from
@@ -74,7 +74,7 @@ class PhaseProfile {
   void Clear();
 
  private:
-  static constexpr int kPhases = static_cast<int>(Phase::kOptimizer) + 1;
+  static constexpr int kPhases = static_cast<int>(Phase::kUpdate) + 1;
   static constexpr int kNone = -1;
 
   int Enter(int phase);

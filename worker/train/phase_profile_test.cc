@@ -54,7 +54,7 @@ TEST(PhaseProfileTest, EveryPhaseHasItsName) {
   const PhaseProfile profile(clock);
   EXPECT_EQ(profile.total(Phase::kSampling).name, "sampling");
   EXPECT_EQ(profile.total(Phase::kWeightGradients).name, "weight_gradients");
-  EXPECT_EQ(profile.total(Phase::kOptimizer).name, "optimizer");
+  EXPECT_EQ(profile.total(Phase::kUpdate).name, "update");
   for (const PhaseProfile::Total& total : profile.totals()) EXPECT_FALSE(total.name.empty());
 }
 

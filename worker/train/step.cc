@@ -4,6 +4,7 @@
 
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
+#include "worker/dp/noised_gradient.h"
 
 namespace sotto::train {
 
@@ -19,15 +20,17 @@ absl::StatusOr<dp::NoisedMetrics> Step::Run(int64_t step) {
 
   // ---- private above, post-processing below ----
 
-  ASSIGN_OR_RETURN(dp::NoisedRelease noised, Timed(Phase::kNoise, [&] {
+  ASSIGN_OR_RETURN(const dp::NoisedGradient noised, Timed(Phase::kRelease, [&] {
                      return parts_.mechanism.Release(std::move(sum), grant);
                    }));
   if (parts_.checkpointer != nullptr) parts_.checkpointer->AwaitRead();
-  RETURN_IF_ERROR(Timed(Phase::kOptimizer, [&] {
-    return parts_.optimizer.Step(noised.gradient, parts_.learning_rate.At(step), step);
+  RETURN_IF_ERROR(Timed(Phase::kUpdate, [&] {  // Piece by piece: noise, then weights.
+    return parts_.optimizer.Step(noised, parts_.learning_rate.At(step), step);
   }));
-  parts_.clip_threshold.Observe(noised.metrics);  // Sets the next step's.
-  return noised.metrics;
+  ASSIGN_OR_RETURN(dp::NoisedMetrics metrics,
+                   Timed(Phase::kRelease, [&] { return parts_.mechanism.Report(noised); }));
+  parts_.clip_threshold.Observe(metrics);  // Sets the next step's.
+  return metrics;
 }
 
 }  // namespace sotto::train

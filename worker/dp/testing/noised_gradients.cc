@@ -19,7 +19,7 @@ NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_
   });
   ClippedSum sum(ClippedSumPasskey::Vouch(), std::move(sums), PrivateStatistics(),
                  SensitivityOfFlatClipping(1));
-  return std::move(mechanism->Release(std::move(sum), grant::GrantStep(0))->gradient);
+  return *mechanism->Release(std::move(sum), grant::GrantStep(0));
 }
 
 }  // namespace sotto::dp

@@ -9,7 +9,7 @@
 
 namespace sotto::dp {
 
-// Noise is the same at every call; none by default.
+// Noise is the same at every call; none by default. The sums get it when they are asked for.
 NoisedGradient MakeNoisedGradient(std::vector<ShardSlice> sums, double expected_batch_size,
                                   double noise_stddev = 0);
 
