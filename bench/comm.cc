@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -28,6 +27,7 @@
 #include "common/base/fd.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
+#include "common/base/scratch_folder.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/check/gnuplot.h"
@@ -245,12 +245,11 @@ absl::Status Report(const Settings& settings, const CollectiveTimes& times,
 
 absl::Status MeasureAll(const Settings& settings) {
   ASSIGN_OR_RETURN(const CollectiveTimes times, MeasureCollectives(settings.rounds));
-  ASSIGN_OR_RETURN(const std::string folder, MakeTempDir("/tmp/sotto-bench-"));
-  const absl::StatusOr<StepSeconds> steps = MeasureSteps(settings, folder);
-  std::error_code ignored;  // Best effort: a folder of random records in /tmp.
-  std::filesystem::remove_all(folder, ignored);
-  RETURN_IF_ERROR(steps.status());
-  return Report(settings, times, *steps);
+  RETURN_IF_ERROR(RemoveScratchFoldersOnSignals());
+  ASSIGN_OR_RETURN(const std::unique_ptr<ScratchFolder> folder,
+                   ScratchFolder::Create("/tmp/sotto-bench-"));
+  ASSIGN_OR_RETURN(const StepSeconds steps, MeasureSteps(settings, folder->path()));
+  return Report(settings, times, steps);
 }
 
 }  // namespace

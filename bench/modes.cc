@@ -4,7 +4,6 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -23,6 +22,7 @@
 #include "common/base/clock.h"
 #include "common/base/files.h"
 #include "common/base/log.h"
+#include "common/base/scratch_folder.h"
 #include "common/base/status_macros.h"
 #include "common/spec/device_profile_message.h"
 #include "google/protobuf/util/json_util.h"
@@ -107,11 +107,10 @@ absl::Status MeasureParts(const Settings& settings, std::vector<StudyPart> parts
 
 absl::Status MeasureAll(const Settings& settings) {
   ASSIGN_OR_RETURN(std::vector<StudyPart> parts, PartsOf(settings));
-  ASSIGN_OR_RETURN(const std::string folder, MakeTempDir("/tmp/sotto-bench-"));
-  const absl::Status status = MeasureParts(settings, std::move(parts), folder);
-  std::error_code ignored;  // Best effort: a folder of random records in /tmp.
-  std::filesystem::remove_all(folder, ignored);
-  return status;
+  RETURN_IF_ERROR(RemoveScratchFoldersOnSignals());
+  ASSIGN_OR_RETURN(const std::unique_ptr<ScratchFolder> folder,
+                   ScratchFolder::Create("/tmp/sotto-bench-"));
+  return MeasureParts(settings, std::move(parts), folder->path());
 }
 
 // The tables of what an earlier run wrote, and its plot again.

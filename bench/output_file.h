@@ -6,9 +6,7 @@
 
 namespace sotto::bench {
 
-// Refuses, before anything is measured, what could not be written in the end: a folder, a file
-// without the right to write it, or one in a folder that is not there or not writable. Creates
-// nothing.
+// CheckOutputFile of common/base, before anything is measured.
 CLI::Validator OutputFile();
 
 }  // namespace sotto::bench

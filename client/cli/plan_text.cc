@@ -305,6 +305,7 @@ void AddMemory(std::string& text, const v1::MemoryPlan& memory) {
   AddFact(text, "workspace", BytesText(memory.workspace_bytes()));
   AddFact(text, "communicator", BytesText(memory.communicator_bytes()));
   AddFact(text, "libraries", BytesText(memory.baseline_bytes()));
+  AddFact(text, "heap and threads", BytesText(memory.fragmentation_bytes()));
   AddFact(text, "total", BytesText(memory.total_bytes()));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <system_error>
 #include <tuple>
@@ -46,21 +47,22 @@ absl::Status Remove(const std::string& root, const CheckpointName& name, FileOpe
 
 // Whether nobody can still be writing a checkpoint of this name: a save ends before the next one
 // of its attempt is committed, and an attempt before the next one begins.
-bool IsLeftOver(absl::string_view file, const CheckpointName& committed) {
+bool IsLeftOver(absl::string_view file, const CheckpointName& last) {
   if (absl::StartsWith(file, kRemovingPrefix)) return true;
   if (!absl::ConsumePrefix(&file, kWritingPrefix)) return false;
   const std::optional<CheckpointName> name = ParseDirectoryName(file);
   return !name.has_value() ||
-         std::tie(name->attempt, name->step) <= std::tie(committed.attempt, committed.step);
+         std::tie(name->attempt, name->step) <= std::tie(last.attempt, last.step);
 }
 
-absl::Status RemoveLeftovers(const std::string& root, const CheckpointName& committed,
-                             FileOperations& files) {
+// Of saves up to `last`.
+absl::Status RemoveLeftoversUntil(const std::string& root, const CheckpointName& last,
+                                  FileOperations& files) {
   std::vector<std::string> leftovers;
   std::error_code error;
   for (std::filesystem::directory_iterator entry(root, error), end; !error && entry != end;
        entry.increment(error)) {
-    if (IsLeftOver(entry->path().filename().string(), committed)) {
+    if (IsLeftOver(entry->path().filename().string(), last)) {
       leftovers.push_back(entry->path().string());
     }
   }
@@ -98,7 +100,12 @@ absl::Status RemoveOldCheckpoints(const std::string& root, const CheckpointName&
   for (const CheckpointName& name : ChooseRemoved(rated, retention)) {
     RETURN_IF_ERROR(Remove(root, name, files));
   }
-  return RemoveLeftovers(root, committed, files);
+  return RemoveLeftoversUntil(root, committed, files);
+}
+
+absl::Status RemoveLeftovers(const std::string& root, int64_t attempt, FileOperations& files) {
+  return RemoveLeftoversUntil(
+      root, {.step = std::numeric_limits<int64_t>::max(), .attempt = attempt - 1}, files);
 }
 
 }  // namespace sotto::checkpoint

@@ -2,6 +2,7 @@
 #ifndef SOTTO_COMMON_CHECKPOINT_CHECKPOINT_RETENTION_H_
 #define SOTTO_COMMON_CHECKPOINT_CHECKPOINT_RETENTION_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,12 @@ std::vector<CheckpointName> ChooseRemoved(absl::Span<const RatedCheckpoint> newe
 absl::Status RemoveOldCheckpoints(const std::string& root, const CheckpointName& committed,
                                   const Retention& retention,
                                   FileOperations& files = DiskOperations::Get());
+
+// Before the first save of `attempt`: removes what earlier ones left under `root` when they were
+// killed or the disk was full, which would take the room of the next save. OK when there is no such
+// folder. UNAVAILABLE: the disk.
+absl::Status RemoveLeftovers(const std::string& root, int64_t attempt,
+                             FileOperations& files = DiskOperations::Get());
 
 }  // namespace sotto::checkpoint
 

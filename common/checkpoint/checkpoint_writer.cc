@@ -52,6 +52,33 @@ absl::Status CheckNewestAttempt(const std::string& root, int64_t attempt) {
                                          " holds a checkpoint of attempt ", names.front().attempt));
 }
 
+// Without name and rank.
+absl::StatusOr<v1::CheckpointFile> WriteShards(const std::string& path,
+                                               absl::Span<const ShardTensor> tensors,
+                                               const std::function<void()>& on_read,
+                                               FileOperations& files) {
+  std::vector<TensorShape> shapes;
+  for (const ShardTensor& tensor : tensors) {
+    shapes.push_back(
+        {ShardTensorName(tensor.unit, tensor.kind), {static_cast<int64_t>(tensor.values.size())}});
+  }
+  ASSIGN_OR_RETURN(SafetensorsWriter writer,
+                   SafetensorsWriter::Create(path, shapes, /*metadata=*/{}, files));
+  for (const ShardTensor& tensor : tensors) RETURN_IF_ERROR(writer.Append(tensor.values));
+  on_read();
+  v1::CheckpointFile file;
+  ASSIGN_OR_RETURN(*file.mutable_sha256(), writer.Finish());
+  file.set_bytes(writer.bytes_written());
+  return file;
+}
+
+// Not synced: nobody reads it after a crash.
+absl::Status WriteRecord(const std::string& path, const v1::CheckpointFile& file,
+                         FileOperations& files) {
+  ASSIGN_OR_RETURN(const UniqueFd record, files.Create(path));
+  return files.Write(record.get(), ToJson(file));
+}
+
 }  // namespace
 
 absl::Status WriteShardFile(const std::string& root, const CheckpointName& name, int rank,
@@ -60,24 +87,17 @@ absl::Status WriteShardFile(const std::string& root, const CheckpointName& name,
   const std::string folder = WritingFolder(root, name);
   RETURN_IF_ERROR(MakeFolders(files, root));
   RETURN_IF_ERROR(files.MakeFolder(folder));  // Ranks do this at the same time.
-  std::vector<TensorShape> shapes;
-  for (const ShardTensor& tensor : tensors) {
-    shapes.push_back(
-        {ShardTensorName(tensor.unit, tensor.kind), {static_cast<int64_t>(tensor.values.size())}});
+  const std::string path = absl::StrCat(folder, "/", ShardFileName(rank, world_size));
+  const absl::StatusOr<v1::CheckpointFile> file = WriteShards(path, tensors, on_read, files);
+  absl::Status status = file.status();
+  if (status.ok()) {
+    v1::CheckpointFile record = *file;
+    record.set_name(ShardFileName(rank, world_size));
+    record.set_rank(rank);
+    status = WriteRecord(RecordPath(folder, rank, world_size), record, files);
   }
-  v1::CheckpointFile file;
-  file.set_name(ShardFileName(rank, world_size));
-  file.set_rank(rank);
-  ASSIGN_OR_RETURN(SafetensorsWriter writer,
-                   SafetensorsWriter::Create(absl::StrCat(folder, "/", file.name()), shapes,
-                                             /*metadata=*/{}, files));
-  for (const ShardTensor& tensor : tensors) RETURN_IF_ERROR(writer.Append(tensor.values));
-  on_read();
-  ASSIGN_OR_RETURN(*file.mutable_sha256(), writer.Finish());
-  file.set_bytes(writer.bytes_written());
-  // Not synced: nobody reads it after a crash.
-  ASSIGN_OR_RETURN(const UniqueFd record, files.Create(RecordPath(folder, rank, world_size)));
-  return files.Write(record.get(), ToJson(file));
+  if (!status.ok()) files.Remove(path).IgnoreError();  // A full disk needs the room.
+  return status;
 }
 
 absl::StatusOr<std::string> CommitCheckpoint(const std::string& root,

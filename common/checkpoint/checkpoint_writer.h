@@ -46,7 +46,8 @@ struct CheckpointName {
 std::string DirectoryName(const CheckpointName& name);
 
 // Writes and syncs this rank's file, and beside it what the manifest will say of it. `on_read` is
-// called once the last value was read: from then on they may change. UNAVAILABLE: the disk.
+// called once the last value was read: from then on they may change. UNAVAILABLE: the disk; the
+// file is gone again.
 absl::Status WriteShardFile(
     const std::string& root, const CheckpointName& name, int rank, int world_size,
     absl::Span<const ShardTensor> tensors, const std::function<void()>& on_read = [] {},

@@ -8,6 +8,15 @@
 #include "common/checkpoint/stored_floats.h"
 
 namespace sotto::checkpoint {
+namespace {
+
+absl::Status WithPath(const absl::Status& status, const std::string& path) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+}
+
+}  // namespace
+
 absl::StatusOr<SafetensorsWriter> SafetensorsWriter::Create(
     const std::string& path, absl::Span<const TensorShape> tensors,
     const std::map<std::string, std::string>& metadata, FileOperations& files) {
@@ -20,7 +29,7 @@ absl::StatusOr<SafetensorsWriter> SafetensorsWriter::Create(
   }
 
   ASSIGN_OR_RETURN(UniqueFd file, files.Create(path));
-  SafetensorsWriter writer(std::move(file), files, std::move(runs));
+  SafetensorsWriter writer(path, std::move(file), files, std::move(runs));
   RETURN_IF_ERROR(writer.Write(layout.head));
   return writer;
 }
@@ -51,14 +60,14 @@ absl::StatusOr<std::string> SafetensorsWriter::Finish() {
     return absl::FailedPreconditionError(
         absl::StrCat(remaining, " declared elements were not written"));
   }
-  RETURN_IF_ERROR(files_->Sync(file_.get()));
+  RETURN_IF_ERROR(WithPath(files_->Sync(file_.get()), path_));
   file_.Reset();
   return crypto::HexOf(hash_.Finish());
 }
 
 absl::Status SafetensorsWriter::Write(absl::string_view bytes) {
   hash_.Update(bytes);
-  RETURN_IF_ERROR(files_->Write(file_.get(), bytes));
+  RETURN_IF_ERROR(WithPath(files_->Write(file_.get(), bytes), path_));
   bytes_written_ += static_cast<int64_t>(bytes.size());
   return absl::OkStatus();
 }

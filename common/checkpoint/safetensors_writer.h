@@ -20,12 +20,11 @@
 namespace sotto::checkpoint {
 
 // Tensors are declared at the start and then written in that order, in any number of pieces.
-// Externally synchronised.
+// UNAVAILABLE, with the path, of every function: the disk. Externally synchronised.
 class SafetensorsWriter {
  public:
   // Creates or empties the file and writes the header. INVALID_ARGUMENT, naming the tensor:
-  // duplicate names, a dtype other than F32, BF16 and F16. UNAVAILABLE: the disk. `files` is
-  // borrowed.
+  // duplicate names, a dtype other than F32, BF16 and F16. `files` is borrowed.
   static absl::StatusOr<SafetensorsWriter> Create(
       const std::string& path, absl::Span<const TensorShape> tensors,
       const std::map<std::string, std::string>& metadata,
@@ -47,12 +46,13 @@ class SafetensorsWriter {
     int64_t elements = 0;
   };
 
-  SafetensorsWriter(UniqueFd file, FileOperations& files, std::vector<Run> runs)
-      : file_(std::move(file)), files_(&files), runs_(std::move(runs)) {}
+  SafetensorsWriter(std::string path, UniqueFd file, FileOperations& files, std::vector<Run> runs)
+      : path_(std::move(path)), file_(std::move(file)), files_(&files), runs_(std::move(runs)) {}
 
   absl::Status Write(absl::string_view bytes);
   int64_t CountRemaining() const;
 
+  std::string path_;
   UniqueFd file_;
   FileOperations* files_;
   crypto::Sha256 hash_;

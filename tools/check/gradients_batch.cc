@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/files.h"
+#include "common/base/output_file.h"
 #include "common/base/status_macros.h"
 #include "common/checkpoint/safetensors_reader.h"
 #include "common/dataset/token_file_header.h"
@@ -133,6 +134,9 @@ absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path, bool needs_
 }
 
 absl::Status CheckOut(const std::string& out, const std::string& batch, const std::string& model) {
+  if (const absl::Status status = CheckOutputFile(out); !status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--out ", status.message()));
+  }
   if (IsSameFile(out, batch)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--out must not be the file of --batch, but is ", out));

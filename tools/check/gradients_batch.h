@@ -30,8 +30,8 @@ struct PublicBatch {
 // tells of single examples. NOT_FOUND: no such file.
 absl::StatusOr<PublicBatch> ReadPublicBatch(const std::string& path, bool needs_loss_mask = true);
 
-// INVALID_ARGUMENT: writing `out` would replace the batch, the configuration or weights of the
-// model's directory, or a prepared dataset.
+// INVALID_ARGUMENT: `out` cannot be written, or writing it would replace the batch, the
+// configuration or weights of the model's directory, or a prepared dataset.
 absl::Status CheckOut(const std::string& out, const std::string& batch, const std::string& model);
 
 // INVALID_ARGUMENT: a token outside of the vocabulary.

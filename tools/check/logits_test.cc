@@ -239,6 +239,13 @@ TEST_F(LogitsTest, BadOptionsAreRefusedByName) {
          o.world_size = 4;
          o.shard_group_size = 3;
        }},
+      {"--shard_group_size", [](LogitsOptions& o) { o.shard_group_size = 1; }},
+      {"--shard_group_size",
+       [](LogitsOptions& o) {
+         o.strategy = "HYBRID_SHARD";
+         o.shard_group_size = -3;
+       }},
+      {"--out", [](LogitsOptions& o) { o.out = ""; }},
       {"none.safetensors", [](LogitsOptions& o) { o.batch = "none.safetensors"; }},
       {"tokens", [](LogitsOptions& o) { o.batch = o.model + "/reference.safetensors"; }},
       {"nowhere", [](LogitsOptions& o) { o.model = "nowhere"; }},

@@ -48,6 +48,15 @@ absl::Status CheckLength(const layout::ModelDescription& model, int64_t tokens) 
 
 absl::StatusOr<layout::RankGrid> ChooseGrid(layout::Strategy strategy, int world_size,
                                             int shard_group_size) {
+  if (shard_group_size < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--shard_group_size must be at least 0, but is ", shard_group_size));
+  }
+  if (shard_group_size > 0 && strategy != layout::Strategy::kHybridShard) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--shard_group_size is of HYBRID_SHARD, but --strategy is ",
+                     layout::StrategyName(strategy)));
+  }
   const int group = shard_group_size > 0 ? shard_group_size : (world_size + 1) / 2;
   const auto grid = layout::MakeRankGrid(strategy, world_size, group);
   if (grid.has_value()) return *grid;

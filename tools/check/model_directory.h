@@ -28,7 +28,8 @@ absl::StatusOr<ModelDirectory> OpenModelDirectory(const std::string& directory);
 // INVALID_ARGUMENT: more tokens than the model has learned positions for.
 absl::Status CheckLength(const layout::ModelDescription& model, int64_t tokens);
 
-// `shard_group_size`: of HYBRID_SHARD, 0: half of the ranks. INVALID_ARGUMENT: it does not divide.
+// `shard_group_size`: of HYBRID_SHARD, 0: half of the ranks. INVALID_ARGUMENT: it does not divide,
+// is negative, or of another strategy.
 absl::StatusOr<layout::RankGrid> ChooseGrid(layout::Strategy strategy, int world_size,
                                             int shard_group_size);
 

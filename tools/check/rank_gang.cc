@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,7 +25,7 @@ extern char** environ;
 namespace sotto::check {
 namespace {
 
-constexpr char kRankFlag[] = "--rank_of_a_check=";  // rank, world size, directory
+constexpr char kRankFlag[] = "--rank_of_a_check=";  // rank, world size, parent, directory
 constexpr int kInheritedMemfd = 20;
 
 std::string LogPath(const std::string& directory, int rank) {
@@ -41,7 +42,7 @@ pid_t Spawn(int rank, int world_size, int memfd, const std::string& directory, i
                                    O_WRONLY | O_CREAT | O_TRUNC, 0600);
   posix_spawn_file_actions_adddup2(&actions, memfd, kInheritedMemfd);
   std::string program = "sotto-check";
-  std::string flag = absl::StrCat(kRankFlag, rank, ",", world_size, ",", directory);
+  std::string flag = absl::StrCat(kRankFlag, rank, ",", world_size, ",", getpid(), ",", directory);
   char* const arguments[] = {program.data(), flag.data(), nullptr};
   pid_t pid = -1;
   *error = posix_spawn(&pid, "/proc/self/exe", &actions, /*attrp=*/nullptr, arguments, environ);
@@ -71,13 +72,17 @@ std::optional<int> RunIfRank(int argc, char** argv,
   if (argc != 2) return std::nullopt;
   absl::string_view text = argv[1];
   if (!absl::ConsumePrefix(&text, kRankFlag)) return std::nullopt;
-  const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(',', 2));
+  const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(',', 3));
   RankContext context{.memfd = kInheritedMemfd};
-  if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &context.rank) ||
-      !absl::SimpleAtoi(parts[1], &context.world_size)) {
+  pid_t parent = 0;
+  if (parts.size() != 4 || !absl::SimpleAtoi(parts[0], &context.rank) ||
+      !absl::SimpleAtoi(parts[1], &context.world_size) || !absl::SimpleAtoi(parts[2], &parent)) {
     return 2;
   }
-  context.directory = parts[2];
+  context.directory = parts[3];
+  // A check that is interrupted leaves nothing that computes on for nobody.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) return 2;  // It ended before that.
   const absl::Status status = body(context);
   if (!status.ok()) std::cerr << status.message() << std::endl;
   return status.ok() ? 0 : 1;

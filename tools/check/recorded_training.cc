@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/files.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/token_file_writer.h"
 #include "server/planning/planner.h"
@@ -118,7 +117,8 @@ absl::StatusOr<std::unique_ptr<RecordedTraining>> RecordedTraining::Create(
     const RunSettings& settings) {
   RETURN_IF_ERROR(CheckFamily(settings.model));
   RETURN_IF_ERROR(CheckLength(settings));
-  ASSIGN_OR_RETURN(std::string folder, MakeTempDir("/tmp/sotto-check-"));
+  ASSIGN_OR_RETURN(std::unique_ptr<ScratchFolder> folder,
+                   ScratchFolder::Create("/tmp/sotto-check-"));
   std::unique_ptr<RecordedTraining> training(new RecordedTraining(settings, std::move(folder)));
   // Planning bounds the model before it describes it.
   RETURN_IF_ERROR(training->Plan({.name = "no_dp"}).status());
@@ -126,15 +126,11 @@ absl::StatusOr<std::unique_ptr<RecordedTraining>> RecordedTraining::Create(
   return training;
 }
 
-RecordedTraining::RecordedTraining(const RunSettings& settings, std::string folder)
+RecordedTraining::RecordedTraining(const RunSettings& settings,
+                                   std::unique_ptr<ScratchFolder> folder)
     : settings_(settings),
       folder_(std::move(folder)),
-      records_path_(absl::StrCat(folder_, "/records.tokens")) {}
-
-RecordedTraining::~RecordedTraining() {
-  std::error_code ignored;  // Best effort: a folder of random records in /tmp.
-  std::filesystem::remove_all(folder_, ignored);
-}
+      records_path_(absl::StrCat(folder_->path(), "/records.tokens")) {}
 
 absl::Status RecordedTraining::WriteRecords() {
   const int32_t vocabulary_size = VocabularySizeOf(settings_.model);
@@ -175,7 +171,7 @@ absl::StatusOr<v1::JobPlan> RecordedTraining::Plan(const ModeChoice& mode) const
 }
 
 absl::StatusOr<RecordedRun> RecordedTraining::Run(const RunRequest& request) {
-  const std::string directory = absl::StrCat(folder_, "/run-", runs_++);
+  const std::string directory = absl::StrCat(folder(), "/run-", runs_++);
   std::filesystem::create_directory(directory);
   RETURN_IF_ERROR(WriteRequest(request, directory));
   RETURN_IF_ERROR(RunRanks(request.plan.sharding().world_size(),

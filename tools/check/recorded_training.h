@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/scratch_folder.h"
 #include "proto/sotto/v1/plan.pb.h"
 #include "tools/check/recorded_run.h"
 #include "tools/check/run_settings.h"
@@ -14,13 +15,12 @@
 
 namespace sotto::check {
 
-// A folder with random records, and the trainings that read them. One training at a time.
+// A folder with random records, which goes with the object, and the trainings that read them. One
+// training at a time.
 class RecordedTraining {
  public:
   // Writes the records. INVALID_ARGUMENT: settings that make no data set.
   static absl::StatusOr<std::unique_ptr<RecordedTraining>> Create(const RunSettings& settings);
-  // Removes the folder.
-  ~RecordedTraining();
   RecordedTraining(const RecordedTraining&) = delete;
   RecordedTraining& operator=(const RecordedTraining&) = delete;
 
@@ -33,16 +33,16 @@ class RecordedTraining {
   absl::StatusOr<RecordedRun> Run(const RunRequest& request);
 
   // Where what belongs to these trainings may be written.
-  const std::string& folder() const { return folder_; }
+  const std::string& folder() const { return folder_->path(); }
   const std::string& records_path() const { return records_path_; }
   const RunSettings& settings() const { return settings_; }
 
  private:
-  RecordedTraining(const RunSettings& settings, std::string folder);
+  RecordedTraining(const RunSettings& settings, std::unique_ptr<ScratchFolder> folder);
   absl::Status WriteRecords();
 
   RunSettings settings_;
-  std::string folder_;
+  std::unique_ptr<ScratchFolder> folder_;
   std::string records_path_;
   std::string records_sha256_;
   int runs_ = 0;

@@ -182,6 +182,11 @@ absl::StatusOr<std::string> Checkpointer::AwaitCommitted() {
 
 absl::StatusOr<Checkpointer::Restored> Checkpointer::Restore(
     absl::Span<const ShardState> shards, absl::Span<const NumberState> numbers) {
+  if (options_.rank == 0) {
+    const absl::Status removed =
+        RemoveLeftovers(options_.directory, options_.manifest.attempt(), *options_.files);
+    if (!removed.ok()) SOTTO_LOG(WARNING) << "leftovers stay for now: " << removed.message();
+  }
   ASSIGN_OR_RETURN(FoundCheckpoint found, FindLatestCheckpoint(options_.directory));
   const Checkpoint& checkpoint = *found.checkpoint;
   RETURN_IF_ERROR(CheckSameJob(checkpoint, options_.manifest));

@@ -86,9 +86,10 @@ class Checkpointer {
   // Reads the newest whole checkpoint into `shards` and `numbers`, whatever world size, strategy
   // and wrapping wrote it: tensors are found by name. Every rank finds the same one. Nothing is
   // changed on error, and no second copy of the shards is made. Rank 0 holds the checkpoint until
-  // it has committed one itself, so that nobody removes it before. NOT_FOUND: there is none: a
-  // fresh start. DATA_LOSS: all are damaged. FAILED_PRECONDITION: it is of another model, optimizer
-  // or sampler, or has other numbers.
+  // it has committed one itself, so that nobody removes it before, and removes what earlier
+  // attempts left half-written. NOT_FOUND: there is none: a fresh start. DATA_LOSS: all are
+  // damaged. FAILED_PRECONDITION: it is of another model, optimizer or sampler, or has other
+  // numbers.
   absl::StatusOr<Restored> Restore(absl::Span<const ShardState> shards,
                                    absl::Span<const NumberState> numbers = {});
 
