@@ -21,8 +21,8 @@ struct RankContext {
   std::string directory;  // of the run
 };
 
-// The exit code of a process that was spawned as a rank, after `body`; nothing for any other. A rank
-// dies with its parent.
+// The exit code of a process that was spawned as a rank, after `body`; nothing for any other. A
+// rank dies with its parent.
 std::optional<int> RunIfRank(int argc, char** argv,
                              absl::FunctionRef<absl::Status(const RankContext&)> body);
 
