@@ -119,7 +119,7 @@ absl::StatusOr<std::unique_ptr<RankTraining>> MakeRank(const v1::JobPlan& plan, 
   ASSIGN_OR_RETURN(
       own->training,
       Training::Create({.plan = plan, .job = "bench", .attempt = 1, .end_step = kEndStep},
-                       Training::SecretOf(plan, ""),
+                       crypto::Secret::FromPublicSeed(plan.spec().privacy().seed()),
                        {.communicator = *own->communicator,
                         .gate = own->gate,
                         .observer = own->observer,

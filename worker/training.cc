@@ -8,11 +8,6 @@
 
 namespace sotto {
 
-crypto::Secret Training::SecretOf(const v1::JobPlan& plan, const std::string& secret) {
-  if (!secret.empty()) return crypto::Secret(secret);
-  return crypto::Secret::FromPublicSeed(plan.spec().privacy().seed());
-}
-
 absl::StatusOr<std::unique_ptr<Training>> Training::Create(Options options, crypto::Secret secret,
                                                            const Parts& parts) {
   absl::StatusOr<std::unique_ptr<Assembly>> assembly = absl::UnknownError("");

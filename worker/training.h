@@ -43,12 +43,9 @@ class Training {
     Clock& clock;
   };
 
-  // The key of sampling and noise: the attempt's secret or, without one (jobs that promise
-  // nothing), the plan's public seed. `secret` may be empty then; the caller wipes its copy.
-  static crypto::Secret SecretOf(const v1::JobPlan& plan, const std::string& secret);
-
   // Reads and checks the dataset, describes the model, allocates everything that lives as long as
-  // the training. Ranks compare their plans. The Status carries a train::FailureReason.
+  // the training; `secret` keys sampling and noise. Ranks compare their plans. The Status carries a
+  // train::FailureReason.
   static absl::StatusOr<std::unique_ptr<Training>> Create(Options options, crypto::Secret secret,
                                                           const Parts& parts);
   ~Training();

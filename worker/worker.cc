@@ -14,6 +14,7 @@
 #include "common/base/status_macros.h"
 #include "common/spec/device_profile_message.h"
 #include "proto/sotto/v1/worker_service.pb.h"
+#include "worker/attempt_secret.h"
 #include "worker/comm/connect.h"
 #include "worker/comm/local_communicator.h"
 #include "worker/control/control_client.h"
@@ -206,16 +207,17 @@ class Worker {
       client_->ReportDevice(spec::ProfileMessage(MeasureDeviceProfile(RealClock::Get())));
     }
     observer_ = std::make_unique<ControlObserver>(*client_, options_.rank);
-    crypto::Secret secret = Training::SecretOf(welcome_.plan(), welcome_.secret());
+    absl::StatusOr<crypto::Secret> secret = ChooseSecret(welcome_.plan(), welcome_.secret());
     std::string& copy = *welcome_.mutable_secret();
     crypto::WipeBytes({reinterpret_cast<uint8_t*>(copy.data()), copy.size()});
+    RETURN_IF_ERROR(secret.status());
     ASSIGN_OR_RETURN(training_,
                      Training::Create({.plan = welcome_.plan(),
                                        .job = options_.job,
                                        .attempt = options_.attempt,
                                        .checkpoint_directory = welcome_.checkpoint_directory(),
                                        .end_step = welcome_.end_step()},
-                                      std::move(secret),
+                                      *std::move(secret),
                                       {.communicator = *communicator_,
                                        .gate = *gate_,
                                        .observer = *observer_,

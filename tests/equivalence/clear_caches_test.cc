@@ -119,7 +119,7 @@ TEST(ClearedCachesTest, GiveFreedMemoryBackToTheSystem) {
   ASSERT_OK_AND_ASSIGN(
       const std::unique_ptr<Training> training,
       Training::Create({.plan = plan, .job = "job-1", .attempt = 1, .end_step = options.end_step},
-                       Training::SecretOf(plan, ""),
+                       crypto::Secret::FromPublicSeed(plan.spec().privacy().seed()),
                        {.communicator = communicator,
                         .gate = gate,
                         .observer = observer,

@@ -48,7 +48,7 @@ absl::Status RunAlone(const RunOptions& options, CountingObserver& observer) {
                                      .attempt = 1,
                                      .checkpoint_directory = options.checkpoint_directory,
                                      .end_step = options.end_step},
-                                    Training::SecretOf(plan, ""),
+                                    crypto::Secret::FromPublicSeed(plan.spec().privacy().seed()),
                                     {.communicator = communicator,
                                      .gate = gate,
                                      .observer = observer,

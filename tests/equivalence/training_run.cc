@@ -130,17 +130,18 @@ absl::Status TrainRank(const comm::RankContext& context) {
   grant::GrantGate gate({.attempt = 1, .end_step = input.end_step, .clock = &RealClock::Get()});
   RETURN_IF_ERROR(
       gate.Extend({.first_step = input.first_step, .end_step = input.end_step, .attempt = 1}));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Training> training,
-                   Training::Create({.plan = input.plan,
-                                     .job = "job-1",
-                                     .attempt = 1,
-                                     .checkpoint_directory = input.checkpoint_directory,
-                                     .end_step = input.end_step},
-                                    Training::SecretOf(input.plan, ""),
-                                    {.communicator = *communicator,
-                                     .gate = gate,
-                                     .observer = observer,
-                                     .clock = RealClock::Get()}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Training> training,
+      Training::Create({.plan = input.plan,
+                        .job = "job-1",
+                        .attempt = 1,
+                        .checkpoint_directory = input.checkpoint_directory,
+                        .end_step = input.end_step},
+                       crypto::Secret::FromPublicSeed(input.plan.spec().privacy().seed()),
+                       {.communicator = *communicator,
+                        .gate = gate,
+                        .observer = observer,
+                        .clock = RealClock::Get()}));
   RETURN_IF_ERROR(training->Run().status());
   ASSIGN_OR_RETURN(const int64_t tensor_peak, Largest(*communicator, memory::TensorPeakBytes()));
   ASSIGN_OR_RETURN(const int64_t resident_peak,
@@ -186,7 +187,7 @@ absl::StatusOr<int64_t> TensorPeakOf(const v1::JobPlan& plan, int64_t end_step) 
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Training> training,
       Training::Create({.plan = plan, .job = "job-1", .attempt = 1, .end_step = end_step},
-                       Training::SecretOf(plan, ""),
+                       crypto::Secret::FromPublicSeed(plan.spec().privacy().seed()),
                        {.communicator = communicator,
                         .gate = gate,
                         .observer = observer,

@@ -66,17 +66,18 @@ absl::Status TrainAsRank(const RankContext& context) {
   grant::GrantGate gate({.attempt = 1, .end_step = steps, .clock = &RealClock::Get()});
   RETURN_IF_ERROR(gate.Extend({.first_step = 0, .end_step = steps, .attempt = 1}));
   StepRecorder recorder(request, RealClock::Get());
-  ASSIGN_OR_RETURN(const std::unique_ptr<Training> training,
-                   Training::Create({.plan = request.plan,
-                                     .job = kJobName,
-                                     .attempt = 1,
-                                     .checkpoint_directory = request.checkpoint_directory,
-                                     .end_step = steps},
-                                    Training::SecretOf(request.plan, ""),
-                                    {.communicator = *communicator,
-                                     .gate = gate,
-                                     .observer = recorder,
-                                     .clock = RealClock::Get()}));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Training> training,
+      Training::Create({.plan = request.plan,
+                        .job = kJobName,
+                        .attempt = 1,
+                        .checkpoint_directory = request.checkpoint_directory,
+                        .end_step = steps},
+                       crypto::Secret::FromPublicSeed(request.plan.spec().privacy().seed()),
+                       {.communicator = *communicator,
+                        .gate = gate,
+                        .observer = recorder,
+                        .clock = RealClock::Get()}));
   recorder.Observe(training->parameters(), training->phase_profile());
   RETURN_IF_ERROR(training->Run().status());
   ASSIGN_OR_RETURN(const RecordedRun run, recorder.Finish());
