@@ -13,6 +13,8 @@
 #include "tests/inference/changed_model.h"
 #include "tests/inference/golden_model.h"
 #include "tests/inference/inference_run.h"
+#include "tests/inference/saving_ranks.h"
+#include "worker/train/initial_weights.h"
 
 namespace sotto::inference {
 namespace {
@@ -145,6 +147,23 @@ TEST_F(FiniteTest, EditsWriteNoModelThatWasNotFinite) {
   ExpectRefused(ModelWith("model.layers.1.mlp.up_proj.weight", NAN, 77, 1),
                 EditSpec(std::vector<float>(32, 1), std::vector<float>(32, 1)),
                 "element 77 of tensor model.layers.1.mlp.up_proj.weight", "as F32");
+}
+
+// Before the first step, on every rank, whichever holds the element.
+TEST_F(FiniteTest, TrainingNamesTheWeightThatItCannotStartFrom) {
+  const auto check = [](infer::ShardedModel& model, comm::Communicator&) {
+    return train::CheckFinite(model.parameters());
+  };
+  ASSERT_OK_AND_ASSIGN(const Source whole, Source::Open(kLlama));
+  ASSERT_OK_AND_ASSIGN(const Source broken,
+                       Source::Open(ModelWith("model.layers.1.mlp.up_proj.weight", NAN, 77, 1)));
+  for (const Grid& grid : AllGrids()) {
+    SCOPED_TRACE(Describe(grid));
+    EXPECT_OK(RunWithModel(whole, grid, check));
+    EXPECT_THAT(RunWithModel(broken, grid, check),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         HasSubstr("element 77 of layers.1.mlp.up_proj.weight is nan")));
+  }
 }
 
 // A model in float64 would come back rounded.

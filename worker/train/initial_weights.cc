@@ -1,5 +1,7 @@
 #include "worker/train/initial_weights.h"
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -7,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/checkpoint/hugging_face_files.h"
 #include "worker/checkpoint/hugging_face_slices.h"
+#include "worker/train/agreement.h"
 
 namespace sotto::train {
 namespace {
@@ -22,7 +25,42 @@ bool HasHead(const layout::ModelDescription& model) {
   return false;
 }
 
+// `values` are elements from `begin` on of the unit's flat buffer.
+absl::Status CheckFiniteSlice(const layout::UnitDescription& unit, const layout::UnitLayout& places,
+                              int64_t begin, absl::Span<const float> values) {
+  const int64_t end = begin + static_cast<int64_t>(values.size());
+  for (size_t i = 0; i < places.parameters.size(); ++i) {
+    const layout::Interval parameter = places.parameters[i].interval();
+    for (int64_t at = std::max(begin, parameter.begin); at < std::min(end, parameter.end); ++at) {
+      if (std::isfinite(values[at - begin])) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("initial weights must be finite, but element ", at - parameter.begin, " of ",
+                       unit.parameters[i].name, " is ", values[at - begin]));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOwnFinite(const fsdp::ShardedParameters& parameters) {
+  const layout::FlatLayout& layout = parameters.layout();
+  const int shard = parameters.shard_rank();
+  for (int unit = 0; unit < layout.num_units(); ++unit) {
+    const layout::UnitDescription& description = parameters.model().units[unit];
+    const layout::UnitLayout& places = layout.unit(unit);
+    RETURN_IF_ERROR(CheckFiniteSlice(description, places, layout.Shard(unit, shard).begin,
+                                     Values(parameters.MasterShard(unit))));
+    if (places.frozen.elements == 0) continue;
+    RETURN_IF_ERROR(CheckFiniteSlice(description, places, layout.FrozenShard(unit, shard).begin,
+                                     Values(parameters.FrozenShard(unit))));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+absl::Status CheckFinite(fsdp::ShardedParameters& parameters) {
+  return AgreeOnStatus(parameters.communicator(), CheckOwnFinite(parameters));
+}
 
 absl::Status FillShards(const checkpoint::HuggingFaceWeights& weights, uint64_t init_seed,
                         fsdp::ShardedParameters& parameters) {

@@ -23,6 +23,10 @@ absl::Status FillShards(const checkpoint::HuggingFaceWeights& weights, uint64_t 
 absl::Status LoadHuggingFace(const std::string& directory, uint64_t init_seed,
                              fsdp::ShardedParameters& parameters);
 
+// INVALID_ARGUMENT on every rank alike, naming parameter and element: a weight is infinite or NaN,
+// so that every example's gradient would be. Collective. Other errors: the communicator's.
+absl::Status CheckFinite(fsdp::ShardedParameters& parameters);
+
 }  // namespace sotto::train
 
 #endif  // SOTTO_WORKER_TRAIN_INITIAL_WEIGHTS_H_

@@ -64,6 +64,7 @@ absl::Status TrainLoop::Initialize() {
   }
   absl::Status status =
       LoadHuggingFace(options_.hugging_face_directory, options_.init_seed, parts_.parameters);
+  if (status.ok()) status = CheckFinite(parts_.parameters);
   if (status.ok()) return status;
   return WithFailureReason(std::move(status), FailureReason::kPlanCannotRun);
 }
