@@ -1,12 +1,13 @@
 #include "tests/integration/testing/worker_trace.h"
 
-#include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <regex>
 #include <set>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/files.h"
@@ -34,16 +35,28 @@ void ReadLog(const std::string& text, int rank, std::vector<StartedStep>& trace)
   }
 }
 
-// Of every attempt and rank.
+// Of a file in an attempt's folder.
+std::optional<int> RankOfLog(const std::filesystem::path& path) {
+  static const std::regex kName("rank-([0-9]+)\\.log");
+  std::smatch match;
+  const std::string name = path.filename().string();
+  if (!std::regex_match(name, match, kName)) return std::nullopt;
+  return std::stoi(match[1].str());
+}
+
+// Of every attempt and rank. Checkpoints, beside the attempts' folders, come and go meanwhile.
 absl::Status ForEachLog(const std::string& state_dir, const std::string& job,
                         absl::FunctionRef<void(const std::string& text, int rank)> visit) {
   std::error_code error;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(
-           absl::StrCat(state_dir, "/jobs/", job), error)) {
-    int rank = 0;
-    if (std::sscanf(entry.path().filename().c_str(), "rank-%d.log", &rank) != 1) continue;
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(entry.path().string()));
-    visit(text, rank);
+  for (const auto& attempt :
+       std::filesystem::directory_iterator(absl::StrCat(state_dir, "/jobs/", job), error)) {
+    if (!absl::StartsWith(attempt.path().filename().string(), "attempt-")) continue;
+    for (const auto& file : std::filesystem::directory_iterator(attempt.path(), error)) {
+      const std::optional<int> rank = RankOfLog(file.path());
+      if (!rank.has_value()) continue;
+      ASSIGN_OR_RETURN(const std::string text, ReadFile(file.path().string()));
+      visit(text, *rank);
+    }
   }
   if (error) return absl::ErrnoToStatus(error.value(), "the job's folder");
   return absl::OkStatus();
