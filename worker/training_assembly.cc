@@ -173,6 +173,7 @@ void Training::Assembly::BuildOptimizer() {
         .directory = options_.checkpoint_directory,
         .rank = parameters_->shard_rank(),
         .world_size = parameters_->grid().shards,
+        .commits = parts_.communicator.rank() == 0,
         .retention = {plan().train().checkpoint_keep(), plan().train().checkpoint_keep_best()},
         .manifest = std::move(manifest)});
   }

@@ -57,9 +57,10 @@ absl::Status Follow(const FollowOptions& options, Session& session, Context& con
   view.OnJob(job);
 
   std::atomic<bool> was_interrupted = false;
+  std::atomic<bool> is_paused = job.state() == v1::PAUSED;  // Meant to go on: no Ctrl-C ends it.
   client::InterruptHandler interrupt([&] {
     was_interrupted = true;
-    if (options.cancels_on_interrupt) {
+    if (options.cancels_on_interrupt && !is_paused) {
       session.client->Cancel(options.id).status().IgnoreError();  // The watch shows how it ends.
     } else {
       session.client->Interrupt();
@@ -71,11 +72,14 @@ absl::Status Follow(const FollowOptions& options, Session& session, Context& con
        .steward = options.steward,
        .deadline = options.deadline,
        .may_return = [&] { return CheckCoordinator(options.id, session, context); }},
-      [&](const v1::JobEvent& event) { ShowEvent(event, options, view, context); });
+      [&](const v1::JobEvent& event) {
+        if (event.has_state()) is_paused = event.state().state() == v1::PAUSED;
+        ShowEvent(event, options, view, context);
+      });
   context.out << view.Leave() << std::flush;
   if (was_interrupted && absl::IsCancelled(status)) {
-    context.err << options.id << " keeps running; come back with: sotto watch " << options.id
-                << std::endl;
+    context.err << options.id << (is_paused ? " stays paused" : " keeps running")
+                << "; come back with: sotto watch " << options.id << std::endl;
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(status);

@@ -16,7 +16,7 @@ void AddPauseVerb(CLI::App& app, Context& context) {
   verb->add_option("job", *id, "the job's id")->required();
   verb->callback([id, &context] {
     context.Finish([&]() -> absl::Status {
-      ASSIGN_OR_RETURN(Session session, context.ConnectToState());
+      ASSIGN_OR_RETURN(Session session, context.Connect());
       ASSIGN_OR_RETURN(const v1::Job job, session.client->Pause(*id));
       if (context.IsMachineReadable()) {
         context.PrintJson(job);

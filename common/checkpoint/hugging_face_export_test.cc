@@ -132,6 +132,11 @@ TEST_P(GoldenExportTest, GivesBackTheModelByteForByte) {
   EXPECT_THAT(ReadFile(out_ + "/config.json"), IsOkAndHolds("{}\n"));
   EXPECT_THAT(ExportHuggingFace(*checkpoint, Options(model_type)),
               StatusIs(absl::StatusCode::kAlreadyExists));
+  // A rename cannot replace a link: said before anything is written.
+  std::filesystem::remove_all(out_);
+  std::filesystem::create_symlink("nowhere", out_);
+  EXPECT_THAT(ExportHuggingFace(*checkpoint, Options(model_type)),
+              StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("is a link")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenExportTest, ::testing::Values("gpt2_tied", "llama_gqa"),

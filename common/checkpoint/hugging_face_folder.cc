@@ -17,6 +17,11 @@ namespace {
 
 absl::Status CheckEmpty(const std::string& directory) {
   std::error_code error;
+  std::string path(absl::StripSuffix(directory, "/"));
+  if (std::filesystem::is_symlink(path, error)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(path, " must not exist or be an empty folder, but is a link"));
+  }
   if (!std::filesystem::exists(directory, error)) return absl::OkStatus();
   const bool is_empty = std::filesystem::is_empty(directory, error);
   if (error) return absl::UnavailableError(absl::StrCat(directory, ": ", error.message()));

@@ -255,6 +255,7 @@ absl::StatusOr<v1::JobPlan> Replan(const v1::JobPlan& plan, const v1::WorkersSpe
   RETURN_IF_ERROR(rules.Check());
 
   v1::JobPlan changed = plan;
+  changed.set_protocol_version(kProtocolVersion);  // This server's workers may be newer.
   *changed.mutable_spec()->mutable_workers() = spec.workers();
   *changed.mutable_train() = TrainPlanOf(plan.spec(), *placed, plan.train().steps());
   changed.mutable_train()->set_optimizer_floor(OptimizerFloor(plan.spec(), plan.privacy()));

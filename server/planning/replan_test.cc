@@ -75,6 +75,15 @@ TEST(ReplanTest, WithoutAChangeThePlanStaysByteForByte) {
   }
 }
 
+// A job may be paused while its server is replaced by a newer one.
+TEST(ReplanTest, WorkersSpeakTheServersProtocol) {
+  v1::JobPlan plan = MakePlan(MakeDemoSpec());
+  const int current = plan.protocol_version();
+  plan.set_protocol_version(current - 1);
+  ASSERT_OK_AND_ASSIGN(const v1::JobPlan changed, Replan(plan, {}, MakeDemoHost()));
+  EXPECT_EQ(changed.protocol_version(), current);
+}
+
 TEST(ReplanTest, OtherWorkersChangePlacementAlone) {
   const v1::JobPlan plan = MakePlan(MakeDemoSpec());
   ASSERT_OK_AND_ASSIGN(const v1::JobPlan changed,

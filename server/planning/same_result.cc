@@ -19,6 +19,7 @@ v1::JobPlan ResultOf(const v1::JobPlan& plan) {
   result.mutable_spec()->clear_workers();
   result.mutable_train()->clear_estimated_seconds();
   result.mutable_train()->clear_checkpointed_blocks();  // same bits, run forward again
+  result.clear_protocol_version();                      // of the workers
   result.clear_memory();
   result.clear_notes();
   result.clear_device_profile();

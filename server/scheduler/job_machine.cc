@@ -210,6 +210,9 @@ void JobMachine::FinishAttempt(absl::Time now) {
 
 void JobMachine::Tick(absl::Time now) {
   if (ended()) return;
+  if (now >= attempt_.kill_time && FinishesItsStep(now)) {
+    attempt_.kill_time = now + policy_.stop_grace;
+  }
   if (now >= attempt_.kill_time) {
     Lose(v1::WORKER_FAILED, "the ranks did not all end in time", now);
     KillAlive();
@@ -232,6 +235,16 @@ void JobMachine::Tick(absl::Time now) {
   if (job_.state() == v1::RECOVERING && !frozen_ && attempt_.ranks.empty() && now >= backoff_end_) {
     StartNextAttempt(v1::BACKOFF_OVER, now);
   }
+}
+
+// A pause waits for steps that take long, as long as every rank is heard of; what a kill would cost
+// is paid again after the resume.
+bool JobMachine::FinishesItsStep(absl::Time now) const {
+  return job_.state() == v1::PAUSING &&
+         std::all_of(attempt_.ranks.begin(), attempt_.ranks.end(), [&](const RankState& rank) {
+           return rank.alive && !rank.record.has_value() && rank.stream != 0 &&
+                  now < rank.heard + policy_.lease;
+         });
 }
 
 absl::Time JobMachine::NextDeadline() const {

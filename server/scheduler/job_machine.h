@@ -120,6 +120,7 @@ class JobMachine {
   void StopAttempt(v1::JobState to, std::string why, absl::Time now);
   // What the user stopped is over: CANCELLED, PAUSED, or done before it heard of it.
   Persist FinishStopped(bool clean, absl::Time now);
+  bool FinishesItsStep(absl::Time now) const;
   void KillAlive();
   // Of an attempt whose ranks did all there was to do.
   v1::StateReason DoneReason() const;

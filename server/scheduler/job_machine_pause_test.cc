@@ -163,6 +163,34 @@ TEST(JobMachinePauseTest, RanksThatDoNotStopAreKilled) {
   EXPECT_EQ(world->job().state(), v1::PAUSED);
 }
 
+TEST(JobMachinePauseTest, RanksThatAreHeardOfMayFinishALongStep) {
+  MachineWorld world = Pausing(1);
+  v1::WorkerMessage heartbeat;
+  heartbeat.mutable_heartbeat();
+  for (int minute = 0; minute < 5; ++minute) {
+    world.Say(0, heartbeat);
+    world.Pass(Policy().stop_grace / 2);
+    world.Say(0, heartbeat);
+    world.Pass(Policy().stop_grace / 2);
+  }
+  EXPECT_THAT(world.killed, IsEmpty());
+  world.Finish(0, v1::Finished::STOPPED, 3);
+  world.Exit(0, Kind::kExited, 0);
+  EXPECT_EQ(world->job().state(), v1::PAUSED);
+  EXPECT_EQ(world->job().restarts(), 0);
+}
+
+TEST(JobMachinePauseTest, ARankThatFailsWhilePausingIsQuoted) {
+  MachineWorld world = Pausing(1);
+  v1::WorkerMessage failed;
+  failed.mutable_finished()->set_outcome(v1::Finished::FAILED);
+  failed.mutable_finished()->set_message("no space left");
+  world.Say(0, failed);
+  world.Exit(0, Kind::kExited, 1);
+  EXPECT_EQ(world->job().state(), v1::PAUSED);
+  EXPECT_THAT(world->job().message(), HasSubstr("rank 0: no space left"));
+}
+
 TEST(JobMachinePauseTest, AJobThatWasDoneBeforeTheStopArrivedEnds) {
   MachineWorld world = Pausing(1);
   world.Finish(0, v1::Finished::DONE, 100);

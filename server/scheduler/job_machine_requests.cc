@@ -133,9 +133,15 @@ Persist JobMachine::FinishStopped(bool clean, absl::Time now) {
   const bool lost = !clean && attempt_.stop == v1::Stop::CHECKPOINT && !attempt_.grants.empty();
   if (!lost) return Transit(v1::PAUSED, v1::USER_REQUEST, "", now);
   job_.set_restarts(job_.restarts() + 1);
-  return Transit(v1::PAUSED, v1::USER_REQUEST,
-                 "not every rank stopped in order: the job goes on from its newest checkpoint",
-                 now);
+  std::string message =
+      "not every rank stopped in order: the job goes on from its newest checkpoint";
+  for (size_t rank = 0; rank < attempt_.ranks.size(); ++rank) {
+    const std::optional<launcher::ExitRecord>& record = attempt_.ranks[rank].record;
+    if (!record.has_value() || record->outcome != Outcome::kFailed) continue;
+    absl::StrAppend(&message, " (rank ", rank, ": ", record->message, ")");
+    break;
+  }
+  return Transit(v1::PAUSED, v1::USER_REQUEST, std::move(message), now);
 }
 
 }  // namespace sotto::scheduler

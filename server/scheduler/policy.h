@@ -16,7 +16,9 @@ struct Policy {
   absl::Duration start_timeout = absl::Minutes(3);    // launch to the last rank's Hello
   absl::Duration reattach_grace = absl::Seconds(30);  // a live process without a stream
   absl::Duration lease = absl::Seconds(60);           // a stream without a message
-  absl::Duration stop_grace = absl::Seconds(60);      // Stop or the first Finished to the last exit
+  // Stop or the first Finished to the last exit. After a pause's Stop only silence counts, since a
+  // step may take long and what is killed is paid again.
+  absl::Duration stop_grace = absl::Seconds(60);
   absl::Duration coordinator_grace = absl::Minutes(5);  // what workers are told to wait for us
   absl::Duration grant_length = absl::Seconds(2);       // between 1 and 5 s (design section 6)
   // The newest events of a job that are kept. A job of a million steps would fill a disk with

@@ -160,7 +160,7 @@ absl::Status Checkpointer::AwaitWritten() {
 }
 
 void Checkpointer::StartCommit() {
-  SOTTO_CHECK(options_.rank == 0 && !is_writing_ && !is_committing_);
+  SOTTO_CHECK(options_.rank == 0 && options_.commits && !is_writing_ && !is_committing_);
   is_committing_ = true;
   task_.Start([this]() -> absl::Status {
     ASSIGN_OR_RETURN(committed_, CommitCheckpoint(options_.directory, saving_, *options_.files));
@@ -182,7 +182,8 @@ absl::StatusOr<std::string> Checkpointer::AwaitCommitted() {
 
 absl::StatusOr<Checkpointer::Restored> Checkpointer::Restore(
     absl::Span<const ShardState> shards, absl::Span<const NumberState> numbers) {
-  if (options_.rank == 0) {
+  const bool is_first = options_.rank == 0 && options_.commits;
+  if (is_first) {
     const absl::Status removed =
         RemoveLeftovers(options_.directory, options_.manifest.attempt(), *options_.files);
     if (!removed.ok()) SOTTO_LOG(WARNING) << "leftovers stay for now: " << removed.message();
@@ -205,7 +206,7 @@ absl::StatusOr<Checkpointer::Restored> Checkpointer::Restore(
   for (const NumberState& number : numbers) {
     *number.value = checkpoint.manifest().numbers().at(number.name);
   }
-  if (options_.rank == 0) {
+  if (is_first) {
     ASSIGN_OR_RETURN(resumed_from_, CheckpointHold::ToRead(checkpoint.directory()));
   }
   return Restored{checkpoint.manifest().step(), checkpoint.directory(), std::move(found.notes)};

@@ -45,6 +45,8 @@ class Checkpointer {
     std::string directory;  // root of the job's checkpoints
     int rank = 0;
     int world_size = 1;
+    bool commits =
+        true;  // of the ranks 0: the one that does; the others hold replicas of its shards
     Retention retention;
     // job, attempt, model, optimizer, units (names, padded_elements, tensors), sampler, accountant
     // (of all planned steps); the rest is filled in for each checkpoint.

@@ -157,5 +157,17 @@ TEST_F(CheckpointerTest, TheOneThatWasResumedFromStaysUntilTheNext) {
   EXPECT_THAT(Checkpoint::Open(first).status(), StatusIs(absl::StatusCode::kNotFound));
 }
 
+// NO_SHARD and HYBRID_SHARD have several ranks 0, and one of them commits.
+TEST_F(CheckpointerTest, AReplicaHoldsNothing) {
+  const std::string first = Save(1, 10);
+  Checkpointer::Options options = Options(0, 1, /*attempt=*/2);
+  options.commits = false;
+  Checkpointer replica(options);
+  Rank state(0, 1);
+  ASSERT_OK(replica.Restore(state.States()).status());
+  for (const int64_t step : {20, 30, 40}) Save(1, step);
+  EXPECT_THAT(Checkpoint::Open(first).status(), StatusIs(absl::StatusCode::kNotFound));
+}
+
 }  // namespace
 }  // namespace sotto::checkpoint

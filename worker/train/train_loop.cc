@@ -21,6 +21,12 @@ namespace {
 // Weight of the latest step in the smoothed seconds per step.
 constexpr double kLatestWeight = 0.2;
 
+// Another attempt may do better where the group of ranks broke or a disk failed.
+absl::Status Blame(absl::Status status, FailureReason reason) {
+  if (status.ok() || absl::IsUnavailable(status) || absl::IsAborted(status)) return status;
+  return WithFailureReason(std::move(status), reason);
+}
+
 }  // namespace
 
 TrainLoop::TrainLoop(const Options& options, const Parts& parts)
@@ -65,8 +71,7 @@ absl::Status TrainLoop::Initialize() {
   absl::Status status =
       LoadHuggingFace(options_.hugging_face_directory, options_.init_seed, parts_.parameters);
   if (status.ok()) status = CheckFinite(parts_.parameters);
-  if (status.ok()) return status;
-  return WithFailureReason(std::move(status), FailureReason::kPlanCannotRun);
+  return Blame(std::move(status), FailureReason::kPlanCannotRun);
 }
 
 absl::Status TrainLoop::RestoreOrInitialize() {
@@ -76,7 +81,7 @@ absl::Status TrainLoop::RestoreOrInitialize() {
   if (absl::IsNotFound(restored.status())) {
     RETURN_IF_ERROR(Initialize());
   } else if (!restored.ok()) {
-    return WithFailureReason(restored.status(), FailureReason::kInvalidCheckpoint);
+    return Blame(restored.status(), FailureReason::kInvalidCheckpoint);
   } else {
     first_step_ = completed_steps_ = saved_step_ = restored->step;
     for (const std::string& note : restored->notes) parts_.observer.OnNote(note);
