@@ -11,14 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/fd.h"
 #include "common/base/status_macros.h"
+#include "common/base/with_path.h"
 
 namespace sotto {
 namespace {
-
-absl::Status WithPath(const absl::Status& status, const std::string& path) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
-}
 
 // Writes and syncs the open temporary file, and gives it its final name.
 absl::Status FinishFile(UniqueFd fd, const std::string& temporary, const std::string& path,

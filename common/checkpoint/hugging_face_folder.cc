@@ -11,6 +11,7 @@
 #include "common/base/fd.h"
 #include "common/base/files.h"
 #include "common/base/status_macros.h"
+#include "common/base/with_path.h"
 
 namespace sotto::checkpoint {
 namespace {
@@ -67,8 +68,7 @@ absl::Status HuggingFaceFolder::Reserve(const HuggingFaceLayout::File& file) {
   absl::Status status = files.Reserve(opened.get(), file.bytes);
   if (status.ok()) status = files.WriteAt(opened.get(), 0, file.head);
   if (status.ok()) status = files.Sync(opened.get());
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(name, ": ", status.message()));
+  return WithPath(status, name);
 }
 
 absl::Status HuggingFaceFolder::Add(absl::string_view name, absl::string_view contents) {

@@ -2,18 +2,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/base/with_path.h"
 #include "common/checkpoint/safetensors_header.h"
 #include "common/checkpoint/stored_floats.h"
 
 namespace sotto::checkpoint {
-namespace {
-
-absl::Status Named(const absl::Status& status, const std::string& folder, const std::string& file) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(folder, "/", file, ": ", status.message()));
-}
-
-}  // namespace
 
 absl::Status HuggingFacePart::Write(int tensor, int64_t first, absl::Span<const float> values) {
   const TensorShape& shape = layout_.tensors()[tensor];
@@ -38,22 +31,25 @@ absl::Status HuggingFacePart::WriteBytes(int tensor, int64_t first, absl::string
   const HuggingFaceLayout::Place& place = layout_.PlaceOf(tensor);
   RETURN_IF_ERROR(Open(place.file));
   bytes_written_ += count;
-  return Named(files_.WriteAt(file_.get(), place.begin + first, bytes), folder_,
-               layout_.files()[place.file].name);
+  return WithPath(files_.WriteAt(file_.get(), place.begin + first, bytes), PathOf(place.file));
 }
 
 absl::Status HuggingFacePart::Sync() {
   if (open_ < 0) return absl::OkStatus();
-  RETURN_IF_ERROR(Named(files_.Sync(file_.get()), folder_, layout_.files()[open_].name));
+  RETURN_IF_ERROR(WithPath(files_.Sync(file_.get()), PathOf(open_)));
   file_.Reset();
   open_ = -1;
   return absl::OkStatus();
 }
 
+std::string HuggingFacePart::PathOf(int file) const {
+  return absl::StrCat(folder_, "/", layout_.files()[file].name);
+}
+
 absl::Status HuggingFacePart::Open(int file) {
   if (file == open_) return absl::OkStatus();
   RETURN_IF_ERROR(Sync());
-  ASSIGN_OR_RETURN(file_, files_.Open(absl::StrCat(folder_, "/", layout_.files()[file].name)));
+  ASSIGN_OR_RETURN(file_, files_.Open(PathOf(file)));
   open_ = file;
   return absl::OkStatus();
 }

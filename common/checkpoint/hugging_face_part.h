@@ -38,6 +38,7 @@ class HuggingFacePart {
   int64_t bytes_written() const { return bytes_written_; }
 
  private:
+  std::string PathOf(int file) const;
   absl::Status Open(int file);
 
   const HuggingFaceLayout& layout_;

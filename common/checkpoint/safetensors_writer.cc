@@ -5,18 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "common/base/with_path.h"
 #include "common/checkpoint/stored_floats.h"
 
 namespace sotto::checkpoint {
-namespace {
-
-absl::Status WithPath(const absl::Status& status, const std::string& path) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
-}
-
-}  // namespace
-
 absl::StatusOr<SafetensorsWriter> SafetensorsWriter::Create(
     const std::string& path, absl::Span<const TensorShape> tensors,
     const std::map<std::string, std::string>& metadata, FileOperations& files) {
