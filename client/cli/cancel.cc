@@ -17,11 +17,7 @@ void AddCancelVerb(CLI::App& app, Context& context) {
     context.Finish([&]() -> absl::Status {
       ASSIGN_OR_RETURN(Session session, context.ConnectToState());
       ASSIGN_OR_RETURN(const v1::Job job, session.client->Cancel(*id));
-      if (context.IsMachineReadable()) {
-        context.PrintJson(job);
-      } else {
-        context.out << job.id() << " " << v1::JobState_Name(job.state()) << std::endl;
-      }
+      context.PrintState(job);
       return absl::OkStatus();
     }());
   });

@@ -92,6 +92,11 @@ void Context::PrintJson(const google::protobuf::Message& message) {
   out << ToJson(message, output == OutputFormat::kJson) << std::endl;
 }
 
+void Context::PrintState(const v1::Job& job) {
+  if (IsMachineReadable()) return PrintJson(job);
+  out << job.id() << " " << v1::JobState_Name(job.state()) << std::endl;
+}
+
 std::string Context::StateDir() const {
   return state_dir.empty() ? client::DefaultStateDir() : state_dir;
 }

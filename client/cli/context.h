@@ -59,6 +59,8 @@ struct Context {
   bool IsMachineReadable() const { return output != OutputFormat::kTable; }
   // Writes `message` as JSON: indented for kJson, on one line for kJsonl.
   void PrintJson(const google::protobuf::Message& message);
+  // "job-1 PAUSED", or the whole job as JSON.
+  void PrintState(const v1::Job& job);
 
   std::string StateDir() const;
 
