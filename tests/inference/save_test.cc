@@ -24,6 +24,7 @@
 #include "tests/inference/changed_model.h"
 #include "tests/inference/golden_model.h"
 #include "tests/inference/saving_ranks.h"
+#include "worker/fsdp/parameter_slice.h"
 
 namespace sotto::inference {
 namespace {
@@ -218,7 +219,7 @@ TEST_F(SaveTest, TensorsThatAreNoParametersStayAndATiedHeadFollows) {
           const auto& root = source.description.units[0].parameters;
           for (size_t i = 0; i < root.size(); ++i) {
             if (root[i].name != "wte.weight") continue;
-            for (float& value : infer::SliceOf(model.parameters(), 0, static_cast<int>(i)).values) {
+            for (float& value : fsdp::SliceOf(model.parameters(), 0, static_cast<int>(i)).values) {
               value *= 2;
             }
           }

@@ -16,6 +16,7 @@
 #include "common/base/status_macros.h"
 #include "common/checkpoint/hugging_face_files.h"
 #include "common/checkpoint/safetensors_reader.h"
+#include "worker/fsdp/parameter_slice.h"
 #include "worker/infer/sharded_model.h"
 
 namespace sotto::infer {
@@ -92,7 +93,7 @@ absl::StatusOr<std::vector<float>> ReadVector(const SafetensorsReader& file,
 // Of floats or doubles.
 template <typename Vector>
 void AddOuterProduct(double scale, const Vector& left, const Vector& right,
-                     const ParameterSlice& slice) {
+                     const fsdp::ParameterSlice& slice) {
   const auto columns = static_cast<int64_t>(right.size());
   for (size_t i = 0; i < slice.values.size(); ++i) {
     const int64_t element = slice.first + static_cast<int64_t>(i);
@@ -139,7 +140,7 @@ absl::Status RemoveDirection(double scale, const Matrix& matrix,
   const std::vector<double> inputs = InputsOf(matrix, direction, whole);
   const std::vector<double>& left = matrix.has_output_columns ? inputs : direction;
   const std::vector<double>& right = matrix.has_output_columns ? direction : inputs;
-  AddOuterProduct(-scale, left, right, SliceOf(parameters, matrix.unit, matrix.parameter));
+  AddOuterProduct(-scale, left, right, fsdp::SliceOf(parameters, matrix.unit, matrix.parameter));
   return absl::OkStatus();
 }
 
@@ -193,7 +194,7 @@ absl::StatusOr<int64_t> ApplyProjections(const std::string& path, double scale,
                      ReadVector(*file, path, absl::StrCat(name, kLeft), matrix.rows));
     ASSIGN_OR_RETURN(const std::vector<float> right,
                      ReadVector(*file, path, absl::StrCat(name, kRight), matrix.columns));
-    AddOuterProduct(scale, left, right, SliceOf(parameters, matrix.unit, matrix.parameter));
+    AddOuterProduct(scale, left, right, fsdp::SliceOf(parameters, matrix.unit, matrix.parameter));
   }
   return static_cast<int64_t>(names.size());
 }

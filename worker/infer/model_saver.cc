@@ -20,6 +20,7 @@
 #include "common/layout/flat_layout.h"
 #include "common/layout/model_description.h"
 #include "common/layout/strategy.h"
+#include "worker/fsdp/parameter_slice.h"
 #include "worker/train/agreement.h"
 
 namespace sotto::infer {
@@ -61,10 +62,10 @@ layout::Interval Share(int64_t size, int part, int parts) {
 }
 
 // Every element of the model is one rank's.
-ParameterSlice OwnPart(fsdp::ShardedParameters& parameters, int unit, int parameter) {
-  const ParameterSlice slice = SliceOf(parameters, unit, parameter);
+fsdp::ParameterSlice OwnPart(fsdp::ShardedParameters& parameters, int unit, int parameter) {
+  const fsdp::ParameterSlice slice = fsdp::SliceOf(parameters, unit, parameter);
   const layout::RankGrid& grid = parameters.grid();
-  if (grid.shards > 1) return parameters.replica() == 0 ? slice : ParameterSlice{};
+  if (grid.shards > 1) return parameters.replica() == 0 ? slice : fsdp::ParameterSlice{};
   const layout::Interval own = Share(slice.values.size(), parameters.replica(), grid.replicas);
   return {.first = slice.first + own.begin, .values = slice.values.subspan(own.begin, own.size())};
 }
@@ -100,7 +101,7 @@ absl::Status WriteOwn(const SavePlan& plan, fsdp::ShardedParameters& parameters,
                            part));
       continue;
     }
-    const ParameterSlice own = OwnPart(parameters, tensor.unit, tensor.parameter);
+    const fsdp::ParameterSlice own = OwnPart(parameters, tensor.unit, tensor.parameter);
     RETURN_IF_ERROR(part.Write(index, own.first, own.values));
   }
   return part.Sync();
@@ -130,7 +131,7 @@ absl::StatusOr<std::string> UnfinishedPath(const SaveOptions& options,
 absl::Status CheckFinite(const SavePlan& plan, fsdp::ShardedParameters& parameters) {
   for (const SavePlan::Tensor& tensor : plan.tensors) {
     if (tensor.unit < 0) continue;
-    const ParameterSlice slice = SliceOf(parameters, tensor.unit, tensor.parameter);
+    const fsdp::ParameterSlice slice = fsdp::SliceOf(parameters, tensor.unit, tensor.parameter);
     const auto found = std::find_if(slice.values.begin(), slice.values.end(), [&](float value) {
       return !std::isfinite(Rounded(value, tensor.dtype));
     });

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/layout/schedule_options.h"
+#include "worker/fsdp/parameter_slice.h"
 
 namespace sotto::infer {
 namespace {
@@ -75,29 +76,13 @@ absl::Status ShardedModel::Fill(const checkpoint::Checkpoint& checkpoint) {
             checkpoint.directory(), ": tensor ", parameters[i].name,
             place == places.end() ? " is missing" : " has not the shape that the model gives it"));
       }
-      const ParameterSlice slice = SliceOf(*parameters_, unit, static_cast<int>(i));
+      const fsdp::ParameterSlice slice = fsdp::SliceOf(*parameters_, unit, static_cast<int>(i));
       if (slice.values.empty()) continue;
       RETURN_IF_ERROR(checkpoint.Read(*place->second.unit, "master",
                                       place->second.tensor->offset() + slice.first, slice.values));
     }
   }
   return absl::OkStatus();
-}
-
-ParameterSlice SliceOf(fsdp::ShardedParameters& parameters, int unit, int parameter) {
-  const layout::FlatLayout& layout = parameters.layout();
-  const layout::ParameterLayout& place = layout.unit(unit).parameters[parameter];
-  const layout::Interval shard = place.trainable
-                                     ? layout.Shard(unit, parameters.shard_rank())
-                                     : layout.FrozenShard(unit, parameters.shard_rank());
-  const int64_t begin = std::max(shard.begin, place.interval().begin);
-  const int64_t end = std::min(shard.end, place.interval().end);
-  if (begin >= end) return {};
-  const at::Tensor& values =
-      place.trainable ? parameters.MasterShard(unit) : parameters.FrozenShard(unit);
-  return {.first = begin - place.offset,
-          .values = {values.data_ptr<float>() + (begin - shard.begin),
-                     static_cast<size_t>(end - begin)}};
 }
 
 absl::StatusOr<absl::Span<const float>> GatherParameter(fsdp::ShardedParameters& parameters,

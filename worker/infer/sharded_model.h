@@ -55,15 +55,6 @@ class ShardedModel {
   std::unique_ptr<ForwardPass> forward_;
 };
 
-// The part of a parameter that this rank's shards hold.
-struct ParameterSlice {
-  int64_t first = 0;  // element of the parameter, row-major
-  absl::Span<float> values;
-};
-
-// Empty where another rank holds all of it.
-ParameterSlice SliceOf(fsdp::ShardedParameters& parameters, int unit, int parameter);
-
 // The whole of a parameter, valid until its slot is gathered into again. Collective: every rank
 // calls it with the same arguments, and holds no more than the parameter's unit for it.
 absl::StatusOr<absl::Span<const float>> GatherParameter(fsdp::ShardedParameters& parameters,

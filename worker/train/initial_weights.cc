@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "common/base/status_macros.h"
 #include "common/checkpoint/hugging_face_files.h"
 #include "worker/checkpoint/hugging_face_slices.h"
+#include "worker/fsdp/parameter_slice.h"
 #include "worker/train/agreement.h"
 
 namespace sotto::train {
@@ -25,33 +27,20 @@ bool HasHead(const layout::ModelDescription& model) {
   return false;
 }
 
-// `values` are elements from `begin` on of the unit's flat buffer.
-absl::Status CheckFiniteSlice(const layout::UnitDescription& unit, const layout::UnitLayout& places,
-                              int64_t begin, absl::Span<const float> values) {
-  const int64_t end = begin + static_cast<int64_t>(values.size());
-  for (size_t i = 0; i < places.parameters.size(); ++i) {
-    const layout::Interval parameter = places.parameters[i].interval();
-    for (int64_t at = std::max(begin, parameter.begin); at < std::min(end, parameter.end); ++at) {
-      if (std::isfinite(values[at - begin])) continue;
-      return absl::InvalidArgumentError(
-          absl::StrCat("initial weights must be finite, but element ", at - parameter.begin, " of ",
-                       unit.parameters[i].name, " is ", values[at - begin]));
-    }
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CheckOwnFinite(const fsdp::ShardedParameters& parameters) {
-  const layout::FlatLayout& layout = parameters.layout();
-  const int shard = parameters.shard_rank();
-  for (int unit = 0; unit < layout.num_units(); ++unit) {
-    const layout::UnitDescription& description = parameters.model().units[unit];
-    const layout::UnitLayout& places = layout.unit(unit);
-    RETURN_IF_ERROR(CheckFiniteSlice(description, places, layout.Shard(unit, shard).begin,
-                                     Values(parameters.MasterShard(unit))));
-    if (places.frozen.elements == 0) continue;
-    RETURN_IF_ERROR(CheckFiniteSlice(description, places, layout.FrozenShard(unit, shard).begin,
-                                     Values(parameters.FrozenShard(unit))));
+  const std::vector<layout::UnitDescription>& units = parameters.model().units;
+  for (size_t unit = 0; unit < units.size(); ++unit) {
+    for (size_t i = 0; i < units[unit].parameters.size(); ++i) {
+      const fsdp::ParameterSlice slice =
+          fsdp::SliceOf(parameters, static_cast<int>(unit), static_cast<int>(i));
+      const auto found = std::find_if(slice.values.begin(), slice.values.end(),
+                                      [](float value) { return !std::isfinite(value); });
+      if (found == slice.values.end()) continue;
+      return absl::InvalidArgumentError(absl::StrCat("initial weights must be finite, but element ",
+                                                     slice.first + (found - slice.values.begin()),
+                                                     " of ", units[unit].parameters[i].name, " is ",
+                                                     *found));
+    }
   }
   return absl::OkStatus();
 }
